@@ -1,0 +1,112 @@
+import type * as pulumi from "@pulumi/pulumi";
+import { SERVICES, type Frontend, type ServiceEntry } from "../../catalogue";
+import type { Cloud } from "../../config";
+import { MANAGED } from "../render";
+import { type After, type Context, type PerHost, Service } from "../service";
+import type { Check, Files } from "../step";
+
+/** HAProxy on every controller, in front of whatever the catalogue gives a frontend. Pacemaker runs it. */
+export class Haproxy extends Service {
+  /** Its configuration is on every controller: Pacemaker may start it. */
+  readonly configured: PerHost;
+
+  constructor(context: Context, opts?: pulumi.ComponentResourceOptions) {
+    super("haproxy", context, opts);
+
+    const install = this.install();
+    this.configured = this.stage(
+      "configure",
+      () => ({ files: haproxyFiles(context.cloud) }),
+      install,
+    );
+    this.registerOutputs({});
+  }
+
+  /** It runs with its newest configuration, once Pacemaker has been told to run it. */
+  running(...after: After[]): PerHost {
+    return this.stage(
+      "start",
+      (host) => ({ ...haproxyCheck(this.context.cloud, host), script: this.script("start.sh") }),
+      this.configured,
+      ...after,
+    );
+  }
+}
+
+/** It answers on its socket and serves what its configuration says. */
+export const haproxyCheck: Check = () => ({ verify: "haproxy/verify.sh" });
+
+export function haproxyFiles(cloud: Cloud): Files {
+  return {
+    "/etc/haproxy/haproxy.cfg": {
+      content: haproxyConf(cloud, SERVICES),
+      group: "haproxy",
+      mode: "0640",
+      validate: ["haproxy", "-c", "-q", "-f", "{}"],
+    },
+  };
+}
+
+/** haproxy.cfg: one `listen` section a frontend of the catalogue. */
+export function haproxyConf(cloud: Cloud, services: readonly ServiceEntry[]): string {
+  const { haproxy } = cloud;
+  const sections = services.flatMap((entry) =>
+    entry.frontend ? [listen(cloud, entry, entry.frontend)] : [],
+  );
+  return `${[
+    MANAGED,
+    section("global", [
+      "log /dev/log local0",
+      `maxconn ${haproxy.maxconn}`,
+      "stats socket /run/haproxy/admin.sock mode 660 level admin",
+      "stats timeout 30s",
+      "user haproxy",
+      "group haproxy",
+    ]),
+    section("defaults", [
+      "log global",
+      "option dontlognull",
+      "option redispatch 1",
+      "retries 3",
+      `timeout check ${haproxy.checkTimeout}`,
+      `timeout client ${haproxy.clientTimeout}`,
+      `timeout connect ${haproxy.connectTimeout}`,
+      "timeout http-request 10s",
+      "timeout queue 1m",
+      `timeout server ${haproxy.serverTimeout}`,
+      // A connection to a server that is down helps nobody: cut it, so that its client comes again and is served.
+      `default-server inter ${haproxy.interMs}ms fall ${haproxy.fall} rise ${haproxy.rise} on-marked-down shutdown-sessions`,
+    ]),
+    ...sections,
+  ].join("\n\n")}\n`;
+}
+
+function listen(cloud: Cloud, entry: ServiceEntry, frontend: Frontend): string {
+  const servers = cloud.hosts.filter((host) => host.roles.some((r) => entry.roles.includes(r)));
+  const { databaseTimeout } = cloud.haproxy;
+  return section(`listen ${frontend.name}`, [
+    `mode ${frontend.mode}`,
+    ...frontend.vips.map((vip) => `bind ${cloud.vips[vip]}:${frontend.port}`),
+    // A pool's connections idle until they are needed.
+    ...(frontend.oneAtATime
+      ? [`timeout client ${databaseTimeout}`, `timeout server ${databaseTimeout}`]
+      : []),
+    ...(frontend.mode === "http"
+      ? ["option forwardfor", "option httplog", "balance leastconn"]
+      : ["option tcplog", "option clitcpka", "option srvtcpka"]),
+    "option httpchk",
+    `http-check send meth GET uri ${frontend.check}`,
+    "http-check expect status 200",
+    ...servers.map((host, i) =>
+      [
+        `server ${host.name} ${host.addresses.management}:${frontend.port} check`,
+        ...(frontend.checkPort ? [`port ${frontend.checkPort}`] : []),
+        ...(frontend.oneAtATime && i > 0 ? ["backup"] : []),
+      ].join(" "),
+    ),
+  ]);
+}
+
+function section(name: string, content: readonly string[]): string {
+  return [name, ...content.map((line) => `    ${line}`)].join("\n");
+}

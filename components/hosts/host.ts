@@ -1,0 +1,18 @@
+import type * as command from "@pulumi/command";
+import type * as pulumi from "@pulumi/pulumi";
+import type { HostConfig, NetworkName } from "../../config";
+
+/**
+ * A machine that steps can be run on. It looks the same from each backend (lab, libvirt, inventory): nothing outside
+ * components/hosts/ may ask what it is made of.
+ */
+export interface Host extends HostConfig {
+  /** How its SSH server is reached. The private key in it is secret. */
+  readonly connection: pulumi.Input<command.types.input.remote.ConnectionArgs>;
+  /** The name of its interface on each network. */
+  readonly nics: Readonly<Record<NetworkName, string>>;
+  /** What has to exist before a step may run on it. */
+  readonly up: readonly pulumi.Resource[];
+  /** With what its steps vanish, without being run backwards: a host that is gone needs no cleaning. */
+  readonly machine?: pulumi.Resource;
+}

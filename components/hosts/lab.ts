@@ -1,0 +1,208 @@
+import { createHash } from "node:crypto";
+import * as command from "@pulumi/command";
+import * as pulumi from "@pulumi/pulumi";
+import { servicesOf } from "../../catalogue";
+import { type Cloud, type HostConfig, type NetworkName, networkNames } from "../../config";
+import type { Secrets } from "../../secrets";
+import { installContent } from "../service";
+import { CONNECTION_DEFAULTS, RUNNER, sortedJson, stepDocument } from "../step";
+import { runnerScript } from "./base";
+import type { Host } from "./host";
+
+/** Debian 13. */
+const SUITE = "trixie";
+/** What a controller was measured to use at rest, with a margin for peaks. */
+const HOST_MEMORY_MIB = 1400;
+/** Logs, database and queues of a lab host; its packages are in the shared image. */
+const HOST_DISK_MIB = 2048;
+
+const NICS: Readonly<Record<NetworkName, string>> = {
+  management: "mgmt0",
+  tunnel: "tun0",
+  storage: "sto0",
+  external: "ext0",
+};
+
+export interface LabArgs {
+  readonly cloud: Cloud;
+  readonly secrets: Secrets;
+}
+
+/**
+ * Hosts as system containers on the machine that Pulumi runs on, each with a BMC that speaks IPMI. After this they are
+ * hosts like any other: reached over SSH, fenced through their BMC. The work is done by scripts/lab/lab.
+ */
+export class Lab extends pulumi.ComponentResource {
+  readonly hosts: readonly Host[];
+
+  constructor(name: string, args: LabArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("openstack-ha:hosts:Lab", name, {}, opts);
+
+    const { cloud } = args;
+    const machine = this.run("machine", "setup && scripts/lab/lab preflight", machineSpec(cloud));
+    const network = this.run(
+      "network",
+      "network",
+      networkSpec(cloud),
+      [machine],
+      "network --delete",
+    );
+    const images = new Map(
+      imageNames(cloud).map(([image, host]) => [
+        image,
+        this.run(`image-${image}`, "image", imageSpec(image, host, args.secrets), [machine]),
+      ]),
+    );
+
+    this.hosts = cloud.hosts.map((host) => {
+      const image = images.get(imageName(host)) as pulumi.Resource;
+      const container = this.host(args, host, [network, image]);
+      return {
+        ...host,
+        nics: NICS,
+        up: [container],
+        machine: container,
+        connection: connection(args, host),
+      };
+    });
+    this.registerOutputs({});
+  }
+
+  private host(args: LabArgs, host: HostConfig, dependsOn: pulumi.Resource[]): pulumi.Resource {
+    const { cloud, secrets } = args;
+    const spec = pulumi
+      .unsecret(secrets.publicKey("ssh-deployer"))
+      .apply((key) => sortedJson(hostSpec(cloud, host, key)));
+    const stdin = pulumi
+      .all([secrets.value(`ssh-host-${host.name}`), secrets.value("pacemaker-bmc")])
+      .apply(([hostKey, bmcPassword]) => sortedJson({ hostKey, bmcPassword }));
+    return this.local(`host-${host.name}`, {
+      create: "scripts/lab/lab host",
+      delete: "scripts/lab/lab host --delete",
+      environment: { LAB_SPEC: spec },
+      stdin: pulumi.secret(stdin),
+      dependsOn,
+    });
+  }
+
+  private run(
+    name: string,
+    verb: string,
+    spec: object,
+    dependsOn: pulumi.Resource[] = [],
+    remove?: string,
+  ): pulumi.Resource {
+    return this.local(name, {
+      create: `scripts/lab/lab ${verb}`,
+      ...(remove ? { delete: `scripts/lab/lab ${remove}` } : {}),
+      environment: { LAB_SPEC: sortedJson(spec) },
+      dependsOn,
+    });
+  }
+
+  private local(
+    name: string,
+    { dependsOn, ...args }: command.local.CommandArgs & { dependsOn: pulumi.Resource[] },
+  ): pulumi.Resource {
+    return new command.local.Command(
+      `lab-${name}`,
+      { ...args, addPreviousOutputInEnv: false },
+      {
+        parent: this,
+        dependsOn,
+        // Baking an image downloads and installs some hundred packages.
+        customTimeouts: { create: "40m", update: "40m", delete: "5m" },
+      },
+    );
+  }
+}
+
+function connection({ secrets }: LabArgs, host: HostConfig): Host["connection"] {
+  return {
+    ...CONNECTION_DEFAULTS,
+    host: host.addresses.management,
+    user: "root",
+    privateKey: secrets.value("ssh-deployer"),
+    hostKey: pulumi.unsecret(secrets.publicKey(`ssh-host-${host.name}`)),
+  };
+}
+
+/** Names of interfaces carry it, and have 15 characters. */
+function tag(cloud: Cloud): string {
+  return `l${createHash("sha256").update(cloud.stack).digest("hex").slice(0, 3)}`;
+}
+
+function networks(cloud: Cloud): object {
+  // The machine itself is on the networks that its people use; tunnel and storage are the hosts' own.
+  const machineIsOn: readonly NetworkName[] = ["management", "external"];
+  return Object.fromEntries(
+    networkNames.map((name) => [
+      name,
+      {
+        cidr: cloud.networks[name].cidr,
+        mtu: cloud.networks[name].mtu,
+        ...(machineIsOn.includes(name) ? { address: cloud.lab.machineAddresses[name] } : {}),
+      },
+    ]),
+  );
+}
+
+function machineSpec(cloud: Cloud): object {
+  return {
+    name: cloud.stack,
+    tag: tag(cloud),
+    hosts: cloud.hosts.length,
+    memoryMiB: HOST_MEMORY_MIB,
+    diskMiB: HOST_DISK_MIB,
+    networks: networks(cloud),
+  };
+}
+
+function networkSpec(cloud: Cloud): object {
+  return { name: cloud.stack, tag: tag(cloud), networks: networks(cloud) };
+}
+
+/** Hosts with the same roles share an image. */
+function imageName(host: Pick<HostConfig, "roles">): string {
+  return host.roles.join("-");
+}
+
+function imageNames(cloud: Cloud): [string, HostConfig][] {
+  return [...new Map(cloud.hosts.map((host) => [imageName(host), host]))];
+}
+
+/** An image is baked by the very install steps that a host would run, so that these find their work done. */
+export function imageSpec(
+  name: string,
+  host: Pick<HostConfig, "roles">,
+  secretsFrom: Pick<Secrets, "ref">,
+): object {
+  return {
+    role: name,
+    suite: SUITE,
+    base: ["iputils-ping", "less", "nftables", "vim-tiny"],
+    runner: { path: RUNNER, install: runnerScript() },
+    steps: servicesOf(host.roles).map((entry) => ({
+      name: `${entry.name}-install`,
+      stdin: stepDocument({
+        ...installContent(entry),
+        service: entry.name,
+        stage: "install",
+        host: { name: "image" },
+        secretsFrom,
+      }),
+    })),
+  };
+}
+
+function hostSpec(cloud: Cloud, host: HostConfig, authorizedKey: string): object {
+  return {
+    lab: cloud.stack,
+    name: host.name,
+    role: imageName(host),
+    id: host.id,
+    addresses: host.addresses,
+    bmc: host.bmc,
+    authorizedKey,
+  };
+}

@@ -1,0 +1,39 @@
+import * as pulumi from "@pulumi/pulumi";
+import { SERVICES } from "../catalogue";
+import { keystoneUrl } from "./openstack/keystone";
+import { endpointUrl } from "./openstack/registration";
+import type { Context } from "./service";
+
+/**
+ * The stack's outputs: few, and enough for `npm run outputs` to write clouds.yaml, openrc, the SSH configuration and
+ * the topology on any machine that may read the stack.
+ */
+export function outputs(context: Context): Record<string, unknown> {
+  const { cloud, secrets } = context;
+  return {
+    authUrl: keystoneUrl(cloud, "public"),
+    endpoints: Object.fromEntries(
+      SERVICES.filter((entry) => entry.registration).map((entry) => [
+        entry.name,
+        endpointUrl(cloud, entry, "public"),
+      ]),
+    ),
+    hosts: Object.fromEntries(
+      cloud.hosts.map((host) => [
+        host.name,
+        { address: host.addresses.management, roles: host.roles },
+      ]),
+    ),
+    region: cloud.region,
+    vips: cloud.vips,
+    adminPassword: secrets.value("keystone-admin"),
+    sshPrivateKey: secrets.value("ssh-deployer"),
+    sshHostKeys: pulumi.unsecret(
+      pulumi.all(
+        Object.fromEntries(
+          cloud.hosts.map((host) => [host.name, secrets.publicKey(`ssh-host-${host.name}`)]),
+        ),
+      ),
+    ),
+  };
+}

@@ -1,0 +1,102 @@
+import * as pulumi from "@pulumi/pulumi";
+import type { Cloud } from "../config";
+import type { Secrets } from "../secrets";
+import { type ServiceEntry, type ServiceName, service } from "../catalogue";
+import type { Host } from "./hosts/host";
+import { Step, type StepContent, type Stage } from "./step";
+
+/** What every room of the house is given. */
+export interface Context {
+  readonly cloud: Cloud;
+  readonly secrets: Secrets;
+  readonly hosts: readonly Host[];
+}
+
+/** One step a host, by host name. */
+export type PerHost = ReadonlyMap<string, Step>;
+
+/** What a step waits for: the same host's step of an earlier stage, or every host's, or any resource. */
+export type After = PerHost | { readonly everywhere: PerHost } | pulumi.Resource;
+
+/** Wait for an earlier stage on all hosts, not only on the step's own. */
+export function everywhere(steps: PerHost): After {
+  return { everywhere: steps };
+}
+
+/**
+ * A service of the catalogue on the hosts that carry it. Its constructor is a short list of stages; this class turns a
+ * stage into one step a host, named `<service>-<stage>-<host>`.
+ */
+export abstract class Service extends pulumi.ComponentResource {
+  protected readonly entry: ServiceEntry;
+  /** The hosts that carry the service. */
+  protected readonly on: readonly Host[];
+
+  protected constructor(
+    name: ServiceName,
+    protected readonly context: Context,
+    opts?: pulumi.ComponentResourceOptions,
+  ) {
+    const entry = service(name);
+    super(`openstack-ha:${entry.layer}:${capitalised(name)}`, name, {}, opts);
+    this.entry = entry;
+    this.on = context.hosts.filter((host) => host.roles.some((role) => entry.roles.includes(role)));
+  }
+
+  /** The packages of the catalogue, with nothing started by their installation. */
+  protected install(...after: After[]): PerHost {
+    return this.stage("install", () => installContent(this.entry), ...after);
+  }
+
+  protected stage(stage: Stage, content: (host: Host) => StepContent, ...after: After[]): PerHost {
+    return new Map(
+      this.on.map((host) => [
+        host.name,
+        new Step(
+          `${this.entry.name}-${stage}-${host.name}`,
+          {
+            host,
+            service: this.entry.name,
+            stage,
+            secretsFrom: this.context.secrets,
+            ...content(host),
+          },
+          { parent: this, dependsOn: [...host.up, ...resolve(after, host)] },
+        ),
+      ]),
+    );
+  }
+
+  /** The path of one of the service's own scripts. */
+  protected script(name: string): string {
+    return `${this.entry.name}/${name}`;
+  }
+}
+
+/** Content of an install step; the lab bakes its images with the same. */
+export function installContent(entry: ServiceEntry): StepContent {
+  return {
+    params: { packages: entry.packages, disabled: entry.disabled ?? [] },
+    script: "lib/install-packages.sh",
+    timeout: 900,
+  };
+}
+
+function resolve(after: readonly After[], host: Host): pulumi.Resource[] {
+  return after.flatMap((item) =>
+    item instanceof Map
+      ? [...item].flatMap(([on, step]) => (on === host.name ? [step] : []))
+      : resources(item),
+  );
+}
+
+/** All resources that an `After` stands for. */
+export function resources(after: After): pulumi.Resource[] {
+  if (after instanceof Map) return [...after.values()];
+  if ("everywhere" in after) return [...after.everywhere.values()];
+  return [after as pulumi.Resource];
+}
+
+function capitalised(name: string): string {
+  return name.charAt(0).toUpperCase() + name.slice(1);
+}

@@ -1,0 +1,116 @@
+import * as pulumi from "@pulumi/pulumi";
+import type { Cloud, HostConfig, Names, Role, SecretInputs } from "./config/cloud";
+import { ConfigError } from "./config/errors";
+import { parseCloud } from "./config/parse";
+
+/**
+ * The only door to configuration: nothing else reads `pulumi.Config`.
+ *
+ * `loadCloud()` gives a plain, checked, deeply frozen value that decides the whole plan. Secrets are
+ * not in it; `loadSecretInputs()` gives those, for secrets.ts alone.
+ */
+
+export type * from "./config/cloud";
+export { ConfigError } from "./config/errors";
+export { parseCloud } from "./config/parse";
+export { networkNames, roles } from "./config/schema";
+
+/** The hosts that have a role, by id. */
+export function hostsWith(cloud: Cloud, role: Role): readonly HostConfig[] {
+  return cloud.hosts.filter((host) => host.roles.includes(role));
+}
+
+/**
+ * Reads the stack's configuration.
+ *
+ * @throws ConfigError listing every mistake.
+ */
+export function loadCloud(): Cloud {
+  const names = currentNames();
+  const raw = readStack(names.project);
+  const cloud = parseCloud(raw, names);
+  // Pulumi decrypts before it hands over, so only this tells an encrypted value from one in clear text.
+  const exposed = ["seed", "secrets"].filter(
+    (key) => key in raw && !isStoredAsSecret(`${names.project}:${key}`),
+  );
+  if (exposed.length > 0) {
+    throw new ConfigError(
+      names,
+      exposed.map((path) => ({
+        path,
+        what: "it is stored in clear text, and counts as known to anyone who saw the file",
+        fix:
+          path === "seed"
+            ? `make a new one: ${SET_SEED}`
+            : "set new ones with: pulumi config set --secret --path",
+      })),
+    );
+  }
+  return cloud;
+}
+
+/**
+ * Reads the secret part of the stack's configuration; for secrets.ts.
+ *
+ * @throws ConfigError where there is no seed, unless this is a preview.
+ */
+export function loadSecretInputs(): SecretInputs {
+  const names = currentNames();
+  const { seed, secrets } = readStack(names.project);
+  if (seed === undefined && !pulumi.runtime.isDryRun()) {
+    throw new ConfigError(names, [
+      {
+        path: "seed",
+        what: "is missing, and every password and key is derived from it",
+        fix: `set it: ${SET_SEED} (npm run up does it)`,
+      },
+    ]);
+  }
+  return {
+    seed: seed === undefined ? undefined : pulumi.secret(seed as string),
+    overrides: Object.fromEntries(
+      Object.entries((secrets ?? {}) as Record<string, string>).map(([name, value]) => [
+        name,
+        pulumi.secret(value),
+      ]),
+    ),
+  };
+}
+
+const SET_SEED = 'pulumi config set --secret openstack-ha:seed "$(openssl rand -base64 48)"';
+
+function currentNames(): Names {
+  return { project: pulumi.getProject(), stack: pulumi.getStack() };
+}
+
+/**
+ * The options of the project's namespace by name, lists and maps decoded.
+ *
+ * `pulumi.Config` cannot list its keys, so that a misspelt option would go unseen.
+ */
+function readStack(project: string): Record<string, unknown> {
+  const prefix = `${project}:`;
+  return Object.fromEntries(
+    Object.entries(pulumi.runtime.allConfig())
+      .filter(([key]) => key.startsWith(prefix))
+      .map(([key, text]) => [key.slice(prefix.length), decode(text)]),
+  );
+}
+
+/** Pulumi hands lists and maps over as JSON, and everything else as text. */
+function decode(text: string): unknown {
+  if (!/^[[{]/.test(text)) {
+    return text;
+  }
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+/** The SDK knows which keys were encrypted, but does not declare it. */
+function isStoredAsSecret(key: string): boolean {
+  const runtime = pulumi.runtime as { isConfigSecret?: (key: string) => boolean };
+  return runtime.isConfigSecret?.(key) ?? true;
+}

@@ -1,0 +1,104 @@
+import type * as pulumi from "@pulumi/pulumi";
+import type { networkNames, roles, Settings } from "./schema";
+
+/** What the rest of the program knows about a stack's configuration. */
+
+export type Role = (typeof roles)[number];
+export type NetworkName = (typeof networkNames)[number];
+
+export interface Network {
+  readonly name: NetworkName;
+  /** The network, such as `10.77.0.0/24`. */
+  readonly cidr: string;
+  readonly prefix: number;
+  /** The network's first address, such as `10.77.0.0`. */
+  readonly base: string;
+  /** Bytes. */
+  readonly mtu: number;
+  readonly vlan?: number;
+  readonly gateway?: string;
+}
+
+/** A host's management controller, which fencing speaks to. */
+export interface Bmc {
+  readonly address: string;
+  /** UDP port. */
+  readonly port: number;
+  readonly user: string;
+}
+
+export interface HostConfig {
+  readonly name: string;
+  /** Unique; also Corosync's node id. */
+  readonly id: number;
+  /** In the order of `roles`. */
+  readonly roles: readonly Role[];
+  /** What the host shares its fate with; the host's own name where none was given. */
+  readonly failureDomain: string;
+  readonly addresses: Readonly<Record<NetworkName, string>>;
+  readonly bmc: Bmc;
+}
+
+export interface LabOptions {
+  readonly machineId: number;
+  readonly bmcOffset: number;
+  /** The machine's own address on each network. */
+  readonly machineAddresses: Readonly<Record<NetworkName, string>>;
+}
+
+/** Milliseconds; see config/schema.ts. */
+export interface CorosyncOptions {
+  readonly token: number;
+  readonly tokenCoefficient: number;
+}
+
+export type PacemakerOptions = DeepReadonly<Settings["pacemaker"]>;
+export type HaproxyOptions = DeepReadonly<Settings["haproxy"]>;
+export type GaleraOptions = DeepReadonly<Settings["galera"]>;
+export type DatabaseOptions = DeepReadonly<Settings["database"]>;
+export type RabbitmqOptions = DeepReadonly<Settings["rabbitmq"]>;
+export type MemcachedOptions = DeepReadonly<Settings["memcached"]>;
+export type KeystoneOptions = DeepReadonly<Settings["keystone"]>;
+
+/** Everything that decides the plan: known before anything runs, without a secret, sorted, frozen. */
+export interface Cloud {
+  readonly project: string;
+  readonly stack: string;
+  readonly region: string;
+  readonly backend: Settings["backend"];
+  readonly networks: Readonly<Record<NetworkName, Network>>;
+  /** `internal` is on the management network, `public` on the external one. */
+  readonly vips: Readonly<{ internal: string; public: string }>;
+  /** By id. */
+  readonly hosts: readonly HostConfig[];
+  readonly lab: LabOptions;
+  readonly corosync: CorosyncOptions;
+  readonly pacemaker: PacemakerOptions;
+  readonly haproxy: HaproxyOptions;
+  readonly galera: GaleraOptions;
+  readonly database: DatabaseOptions;
+  readonly rabbitmq: RabbitmqOptions;
+  readonly memcached: MemcachedOptions;
+  readonly keystone: KeystoneOptions;
+  /** Only the versions that were set, by name; all others are 1. */
+  readonly secretVersions: Readonly<Record<string, number>>;
+}
+
+/** What secrets.ts works from. Both are secret and are never part of `Cloud`. */
+export interface SecretInputs {
+  /** Undefined where none is set: allowed in a preview only. */
+  readonly seed: pulumi.Output<string> | undefined;
+  /** Passwords set by hand, by name. */
+  readonly overrides: Readonly<Record<string, pulumi.Output<string>>>;
+}
+
+export type DeepReadonly<T> = T extends object
+  ? { readonly [K in keyof T]: DeepReadonly<T[K]> }
+  : T;
+
+/** Names that a configuration is read under. */
+export interface Names {
+  /** Also the namespace of the keys. */
+  readonly project: string;
+  readonly stack: string;
+}

@@ -1,0 +1,21 @@
+import type { HostSettings, Settings } from "./schema";
+
+/**
+ * What rules are checked on: only what the schema found sound, so that one mistake is not reported twice.
+ */
+export interface Candidate {
+  /** Top-level options without a mistake of form; `hosts` is apart. */
+  readonly settings: Partial<Omit<Settings, "hosts">>;
+  /** Hosts without a mistake of form. */
+  readonly hosts: readonly PlacedHost[];
+  /** False where a host was left out, so that nothing can be counted. */
+  readonly allHosts: boolean;
+}
+
+export interface PlacedHost extends HostSettings {
+  /** Place in the list as written. */
+  readonly index: number;
+}
+
+/** Notes a mistake: where, what was found, what to do. */
+export type Report = (path: string, what: string, fix: string) => void;

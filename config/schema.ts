@@ -1,0 +1,445 @@
+import { z } from "zod";
+
+/**
+ * Every option there is: its type, range, default, and where the number comes from.
+ *
+ * Rules that need more than one value are in semantics.ts. `config.schema.json` is written from
+ * here, and editors show the descriptions.
+ */
+
+export const roles = ["controller", "compute", "network", "storage"] as const;
+export const networkNames = ["management", "tunnel", "storage", "external"] as const;
+
+/** Text of one form. The message reads `"<value>" <what>; <fix>`. */
+function text(pattern: RegExp, what: string, fix: string) {
+  return z
+    .string()
+    .regex(pattern, { error: ({ input }) => `${JSON.stringify(input)} ${what}; ${fix}` });
+}
+
+function integer(minimum: number, maximum: number, description: string) {
+  return z.int().min(minimum).max(maximum).describe(description);
+}
+
+const address = z.string().meta({ description: "An IPv4 address.", examples: ["10.77.0.10"] });
+
+const label = (what: string) =>
+  text(
+    /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$/,
+    `is not a valid ${what}`,
+    "use lower-case letters, digits and inner hyphens",
+  );
+
+const haproxyDuration = (description: string) =>
+  text(
+    /^[1-9]\d*(?:ms|s|m|h)$/,
+    "is not a duration as HAProxy writes it",
+    "write a whole number with ms, s, m or h, such as 3s",
+  ).meta({ description, examples: ["3s"] });
+
+const galeraDuration = (description: string) =>
+  text(
+    /^PT\d+(?:\.\d{1,3})?S$/,
+    "is not a duration as Galera writes it",
+    "write seconds as PT1.5S",
+  ).meta({ description, examples: ["PT1.5S"] });
+
+const network = z
+  .strictObject({
+    cidr: z
+      .string()
+      .meta({ description: "The network. IPv4 only for now.", examples: ["10.77.0.0/24"] }),
+    mtu: integer(
+      1280,
+      9216,
+      "Bytes of the largest packet on the wire. At least what IPv6 guests need, at most what switches call jumbo. Default 1500.",
+    ).default(1500),
+    vlan: integer(1, 4094, "VLAN id, where the hosts' port carries the network tagged.").optional(),
+    gateway: address
+      .describe("The network's router, if it has one. No host can have this address.")
+      .optional(),
+  })
+  .meta({ examples: [{ cidr: "10.77.0.0/24" }] });
+
+const host = z.strictObject({
+  name: label("host name")
+    .max(15)
+    .meta({
+      description:
+        "Host name, unique. At most 15 characters: network interfaces are named after it.",
+      examples: ["ctl1"],
+    }),
+  id: integer(
+    2,
+    65534,
+    "Number of the host, unique. Its address on each network is the network's first address plus this.",
+  ).meta({ examples: [11] }),
+  roles: z
+    .array(z.enum(roles))
+    .min(1)
+    .meta({
+      description: "What the host is for; a host can have several roles.",
+      examples: [["controller"]],
+    }),
+  failureDomain: label("failure domain")
+    .max(63)
+    .describe(
+      "What the host shares its fate with: a rack, a room, a power feed. Default: the host alone.",
+    )
+    .optional(),
+  addresses: z
+    .strictObject({
+      management: address.optional(),
+      tunnel: address.optional(),
+      storage: address.optional(),
+      external: address.optional(),
+    })
+    .describe("Addresses that do not follow from the id.")
+    .prefault({}),
+});
+
+const lab = z
+  .strictObject({
+    machineId: integer(
+      1,
+      254,
+      "Number of the machine that runs the lab; its address on each network is the network's first address plus this. Default 1.",
+    ).default(1),
+    bmcOffset: integer(
+      1,
+      65534,
+      "A host's management controller answers on the host's management address plus this. Default 100.",
+    ).default(100),
+  })
+  .describe("The lab on this machine; only for backend lab.");
+
+const corosync = z
+  .strictObject({
+    token: integer(
+      500,
+      30000,
+      "Milliseconds without the token until a host is suspected; it is declared lost after about 2.2 times that. " +
+        "500 is the least that was measured to be stable under load (six CPU burners on two cores). " +
+        "Default 500 in the lab, 1000 elsewhere, because a virtual host can stall for longer.",
+    ).optional(),
+    tokenCoefficient: integer(
+      0,
+      5000,
+      "Milliseconds added to the token for each host above two. Default 0, so that the token is what it says (Corosync's own: 650).",
+    ).default(0),
+  })
+  .describe("Cluster membership: how soon a lost host is noticed.");
+
+const pacemaker = z
+  .strictObject({
+    stonithAction: z
+      .enum(["reboot", "off"])
+      .describe(
+        "What fencing does to a lost host. `off` leaves it to be started by hand, which spares a small lab the load. Default reboot.",
+      )
+      .default("reboot"),
+    monitorSeconds: integer(1, 60, "Seconds between two checks of a resource. Default 5.").default(
+      5,
+    ),
+    clusterRecheckSeconds: integer(
+      10,
+      900,
+      "Seconds between two looks at time-based rules, such as the failure timeout. Default 60.",
+    ).default(60),
+    migrationThreshold: integer(
+      1,
+      10,
+      "Failures of a resource on one host after which it moves to another. Default 3.",
+    ).default(3),
+    failureTimeoutSeconds: integer(
+      10,
+      3600,
+      "Seconds after which a failure is forgiven. Default 60.",
+    ).default(60),
+    stonithTimeoutSeconds: integer(
+      5,
+      600,
+      "Seconds that fencing one host may take. Default 60 (Pacemaker's own); an IPMI power cycle takes under 10.",
+    ).default(60),
+    dcDeadtimeSeconds: integer(
+      1,
+      120,
+      "Seconds that a starting host looks for others before it acts for the cluster. Default 20 (Pacemaker's own).",
+    ).default(20),
+  })
+  .describe("The cluster's resource manager.");
+
+const haproxy = z
+  .strictObject({
+    interMs: integer(
+      100,
+      60000,
+      "Milliseconds between two health checks of a server. Default 500: a dead one is out after 1.5 s (with 2000: 4.4 to 7.9 s).",
+    ).default(500),
+    fall: integer(1, 10, "Failed checks in a row that take a server out. Default 2.").default(2),
+    rise: integer(1, 10, "Good checks in a row that take it in again. Default 2.").default(2),
+    connectTimeout: haproxyDuration(
+      "Wait for a server to accept a connection. Default 1s, so that a request meets the next server quickly.",
+    ).default("1s"),
+    checkTimeout: haproxyDuration(
+      "Wait for the answer to a health check. Default 3s; at 1s a busy but healthy Keystone was taken out.",
+    ).default("3s"),
+    clientTimeout: haproxyDuration("Longest silence of a client. Default 1m.").default("1m"),
+    serverTimeout: haproxyDuration("Longest silence of a server. Default 1m.").default("1m"),
+    databaseTimeout: haproxyDuration(
+      "Longest silence of a database connection, on both sides. Default 1h: pooled connections idle.",
+    ).default("1h"),
+    maxconn: integer(
+      100,
+      1000000,
+      "Connections at once, on each controller. Default 10000.",
+    ).default(10000),
+  })
+  .describe("The load balancer in front of every service.");
+
+const galera = z
+  .strictObject({
+    bufferPoolMiB: integer(
+      64,
+      1048576,
+      "MiB of memory for InnoDB's pages, on each controller. Default 256, enough for a control plane that fits a lab.",
+    ).default(256),
+    maxConnections: integer(
+      50,
+      100000,
+      "Connections at once. All services write through one member, so this is for all controllers together. Default 1000.",
+    ).default(1000),
+    gcacheMiB: integer(
+      32,
+      1048576,
+      "MiB of recent writes kept on disk; a member that missed no more than this rejoins without a full copy. Default 128 (Galera's own).",
+    ).default(128),
+    evs: z
+      .strictObject({
+        keepalivePeriod: galeraDuration("Between two signs of life. Default PT0.5S.").default(
+          "PT0.5S",
+        ),
+        inactiveCheckPeriod: galeraDuration(
+          "Between two looks at who is silent. Default PT0.25S.",
+        ).default("PT0.25S"),
+        suspectTimeout: galeraDuration(
+          "Silence after which a member is suspected; if all agree, it is out. Default PT1.5S: writes stop for 2.5 s when a member dies (Galera's own PT5S: 6.2 s).",
+        ).default("PT1.5S"),
+        inactiveTimeout: galeraDuration(
+          "Silence after which a member is out in any case. Default PT3S.",
+        ).default("PT3S"),
+        installTimeout: galeraDuration(
+          "Wait for all to accept the new membership. Default PT3S.",
+        ).default("PT3S"),
+      })
+      .describe("Galera's own membership (gcomm's extended virtual synchrony).")
+      .prefault({}),
+  })
+  .describe("The database cluster.");
+
+const database = z
+  .strictObject({
+    poolSize: integer(1, 100, "Connections that a service process keeps open. Default 5.").default(
+      5,
+    ),
+    poolOverflow: integer(
+      0,
+      200,
+      "Connections that it may open on top of these. Default 10.",
+    ).default(10),
+    recycleSeconds: integer(
+      10,
+      86400,
+      "Seconds after which a pooled connection is renewed; less than haproxy.databaseTimeout. Default 600.",
+    ).default(600),
+  })
+  .describe("How OpenStack services use the database.");
+
+const rabbitmq = z
+  .strictObject({
+    memoryHighWatermarkMiB: integer(
+      128,
+      1048576,
+      "MiB of memory at which a broker stops taking messages. Absolute, because a lab host sees the whole machine's memory. Default 1024.",
+    ).default(1024),
+    diskFreeLimitMiB: integer(
+      50,
+      1048576,
+      "MiB of free disk below which a broker stops taking messages. Default 512.",
+    ).default(512),
+    heartbeatSeconds: integer(
+      5,
+      600,
+      "Seconds without a sign of life after which a client's connection is dropped. Default 60 (oslo.messaging's own).",
+    ).default(60),
+    netTickSeconds: integer(
+      5,
+      300,
+      "Seconds of silence after which a broker counts another as gone. Default 15 (RabbitMQ's own: 60, and it warns of less than 5).",
+    ).default(15),
+    schedulers: integer(
+      1,
+      64,
+      "Erlang scheduler threads of a broker. Default: one for each CPU; fewer where hosts share CPUs.",
+    ).optional(),
+  })
+  .describe("The message bus.");
+
+const memcached = z
+  .strictObject({
+    memoryMiB: integer(16, 65536, "MiB for cached items, on each controller. Default 64.").default(
+      64,
+    ),
+    maxConnections: integer(64, 65536, "Connections at once. Default 4096.").default(4096),
+    socketTimeoutMs: integer(
+      50,
+      10000,
+      "Milliseconds a service waits for a cache before it does without. Default 200: a dead one costs little.",
+    ).default(200),
+    deadRetrySeconds: integer(
+      1,
+      600,
+      "Seconds before a service tries a dead cache again. Default 30.",
+    ).default(30),
+  })
+  .describe("The cache, and how services use it.");
+
+const keystone = z
+  .strictObject({
+    processes: integer(
+      1,
+      64,
+      "Worker processes on each controller, 114 MB each. Default 2.",
+    ).default(2),
+    threads: integer(1, 64, "Threads of each process. Default 4.").default(4),
+    tokenExpirationSeconds: integer(
+      60,
+      604800,
+      "Seconds that a token is valid. Default 3600 (Keystone's own).",
+    ).default(3600),
+    allowExpiredWindowSeconds: integer(
+      0,
+      1209600,
+      "Seconds after which a service can still use an expired token to finish a long operation. Default 172800 (Keystone's own).",
+    ).default(172800),
+    fernet: z
+      .strictObject({
+        version: integer(
+          1,
+          1000000,
+          "Number of the current rotation of the token keys. Add one to rotate. Default 1.",
+        ).default(1),
+        maxActiveKeys: integer(
+          3,
+          100,
+          "Keys kept: the staged, the primary and the older ones. Tokens of maxActiveKeys - 2 earlier rotations stay valid. Default 3.",
+        ).default(3),
+      })
+      .describe("The token keys.")
+      .prefault({}),
+    debug: z.boolean().describe("Log at debug level. Default false.").default(false),
+  })
+  .describe("The identity service.");
+
+/** Shortest seed taken: 32 characters of base64 are 192 bits. */
+export const minimumSeedLength = 32;
+
+export const configSchema = z.strictObject({
+  region: text(
+    /^[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,62})$/,
+    "is not a valid region name",
+    "use letters, digits, dots, hyphens and underscores, 63 at most",
+  )
+    .describe("Region that the endpoints are registered in. Default RegionOne.")
+    .default("RegionOne"),
+  backend: z
+    .enum(["lab"], {
+      error: ({ input }) =>
+        input === "libvirt" || input === "inventory"
+          ? `${input} is not supported yet; use lab`
+          : undefined,
+    })
+    .describe(
+      "What the hosts are made of: `lab` makes them as containers on this machine. Default lab.",
+    )
+    .default("lab"),
+  networks: z
+    .strictObject({
+      management: network.describe("APIs, database, message bus, cluster traffic."),
+      tunnel: network.describe("Traffic between guests on different hosts."),
+      storage: network.describe("Traffic of the volume and image store."),
+      external: network.describe("Public API and floating addresses."),
+    })
+    .meta({
+      description: "The networks that each host has a port on.",
+      examples: [{ management: { cidr: "10.77.0.0/24" } }],
+    }),
+  vips: z
+    .strictObject({
+      internal: address.describe("Address of the APIs on the management network."),
+      public: address.meta({
+        description: "Address of the APIs on the external network.",
+        examples: ["10.77.3.10"],
+      }),
+    })
+    .meta({
+      description: "Addresses that move to a healthy controller.",
+      examples: [{ internal: "10.77.0.10", public: "10.77.3.10" }],
+    }),
+  hosts: z.array(host).meta({
+    description:
+      "The hosts: an odd number of controllers, at least three, and others with further roles.",
+    examples: [[{ name: "ctl1", roles: ["controller"], id: 11 }]],
+  }),
+  lab: lab.prefault({}),
+  corosync: corosync.prefault({}),
+  pacemaker: pacemaker.prefault({}),
+  haproxy: haproxy.prefault({}),
+  galera: galera.prefault({}),
+  database: database.prefault({}),
+  rabbitmq: rabbitmq.prefault({}),
+  memcached: memcached.prefault({}),
+  keystone: keystone.prefault({}),
+  secretVersions: z
+    .record(z.string(), integer(1, 1000000, "Number of the secret's current version."))
+    .describe("Version of a derived secret, by name; add one to rotate it. Default 1 for each.")
+    .default({}),
+  seed: z
+    .string()
+    .min(minimumSeedLength)
+    .describe("The secret that all passwords and keys are derived from.")
+    .optional(),
+  secrets: z
+    .record(z.string(), z.string())
+    .describe("Passwords to use instead of the derived ones, by name.")
+    .default({}),
+});
+
+/** The host entry by itself, so that one bad host does not hide mistakes in the others. */
+export const hostSchema = host;
+
+/** The configuration with its defaults filled in, before any rule was checked. */
+export type Settings = z.output<typeof configSchema>;
+export type HostSettings = z.output<typeof host>;
+/** Top-level options, by name. */
+export type Section = keyof Settings;
+
+/** The schema as JSON Schema (2020-12), of what a person writes. */
+export function jsonSchema(): JsonSchema {
+  return z.toJSONSchema(configSchema, { io: "input" }) as JsonSchema;
+}
+
+/** The part of JSON Schema that z.toJSONSchema uses here. */
+export interface JsonSchema {
+  readonly type?: string;
+  readonly description?: string;
+  readonly examples?: readonly unknown[];
+  readonly enum?: readonly unknown[];
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly properties?: Readonly<Record<string, JsonSchema>>;
+  readonly required?: readonly string[];
+  readonly items?: JsonSchema;
+  readonly additionalProperties?: boolean | JsonSchema;
+  readonly [keyword: string]: unknown;
+}

@@ -1,0 +1,143 @@
+/**
+ * Every secret there is, as data: add one here and it can be asked for, rotated and overridden.
+ * None is stored; all are derived from the stack's seed (see secrets.ts).
+ */
+
+/** `password`: base62 text. `keyfile`: longer base62 text for a daemon's key file. `ssh`: an ed25519 pair. `fernet`: 32 bytes, base64url. */
+export type SecretKind = "password" | "keyfile" | "ssh" | "fernet";
+
+export interface SecretEntry {
+  readonly kind: SecretKind;
+  readonly meaning: string;
+  /** Who has to be given it. */
+  readonly neededBy: readonly string[];
+  /** Characters of a password or key file. Default 32 (190 bits). */
+  readonly length?: number;
+  /** The name is a family: one secret for each host, or for each rotation, named `<name>-<host>` or `<name>-<n>`. */
+  readonly per?: "host" | "rotation";
+}
+
+export const secretCatalogue = {
+  "corosync-authkey": {
+    kind: "keyfile",
+    meaning: "key that encrypts and authenticates Corosync's traffic",
+    neededBy: ["corosync"],
+    // Corosync takes 128 to 4096 bytes; 256 is what pcs writes.
+    length: 256,
+  },
+  "galera-check": {
+    kind: "password",
+    meaning: "database account of the health check, without any rights",
+    neededBy: ["galera"],
+  },
+  "galera-sst": {
+    kind: "password",
+    meaning: "database account that mariabackup copies a donor with",
+    neededBy: ["galera"],
+  },
+  "haproxy-stats": {
+    kind: "password",
+    meaning: "account of HAProxy's statistics page",
+    neededBy: ["haproxy"],
+  },
+  "keystone-admin": {
+    kind: "password",
+    meaning: "the cloud's admin user",
+    neededBy: ["keystone", "operator"],
+  },
+  "keystone-credential": {
+    kind: "fernet",
+    meaning: "keys that encrypt stored credentials (EC2, TOTP)",
+    neededBy: ["keystone"],
+    per: "rotation",
+  },
+  "keystone-db": {
+    kind: "password",
+    meaning: "Keystone's database account",
+    neededBy: ["galera", "keystone"],
+  },
+  "keystone-fernet": {
+    kind: "fernet",
+    meaning: "keys that tokens are encrypted with",
+    neededBy: ["keystone"],
+    per: "rotation",
+  },
+  "memcached-cache-key": {
+    kind: "password",
+    meaning: "key that cached tokens are encrypted with in memcached",
+    neededBy: ["keystone"],
+  },
+  "pacemaker-bmc": {
+    kind: "password",
+    meaning: "the hosts' management controllers, for fencing",
+    neededBy: ["pacemaker", "lab"],
+    // IPMI 1.5 knows 16 bytes, and some controllers cut the rest off without a word.
+    length: 16,
+  },
+  "rabbitmq-cookie": {
+    kind: "password",
+    meaning: "Erlang cookie that lets the brokers form one cluster",
+    neededBy: ["rabbitmq"],
+  },
+  "rabbitmq-openstack": {
+    kind: "password",
+    meaning: "the OpenStack services' account on the message bus",
+    neededBy: ["rabbitmq", "keystone"],
+  },
+  "ssh-deployer": {
+    kind: "ssh",
+    meaning: "key that this program reaches the hosts with",
+    neededBy: ["hosts"],
+  },
+  "ssh-host": {
+    kind: "ssh",
+    meaning: "a host's own key, so that the first connection already knows it",
+    neededBy: ["hosts"],
+    per: "host",
+  },
+} as const satisfies Record<string, SecretEntry>;
+
+type Entries = typeof secretCatalogue;
+type Where<Condition> = {
+  [Name in keyof Entries]: Entries[Name] extends Condition ? Name : never;
+}[keyof Entries];
+type Single<Names extends keyof Entries> = {
+  [Name in Names]: Entries[Name] extends { per: string } ? never : Name;
+}[Names];
+
+/** A secret that is text: `value(name)` puts it into a file. */
+export type TextSecretName = Single<Where<{ kind: "password" | "keyfile" }>>;
+export type SshSecretName = Single<Where<{ kind: "ssh" }>> | `ssh-host-${string}`;
+/** One key of a Fernet repository, named after the rotation that made it the primary one. */
+export type FernetSecretName = `${Where<{ kind: "fernet" }>}-${number}`;
+export type SecretName = TextSecretName | SshSecretName | FernetSecretName;
+
+/** The entry of a secret by its full name, family members included, in a cloud of these hosts. */
+export function findSecret(name: string, hosts: readonly string[]): SecretEntry | undefined {
+  return Object.entries<SecretEntry>(secretCatalogue).find(([entryName, { per }]) => {
+    if (per === undefined) {
+      return name === entryName;
+    }
+    const member = name.startsWith(`${entryName}-`) ? name.slice(entryName.length + 1) : "";
+    return per === "host" ? hosts.includes(member) : /^[1-9]\d*$/.test(member);
+  })?.[1];
+}
+
+/** The names that `secretVersions` can rotate in a cloud of these hosts. Fernet repositories rotate by a count of their own. */
+export function rotatableNames(hosts: readonly string[]): string[] {
+  return Object.entries<SecretEntry>(secretCatalogue)
+    .flatMap(([name, { per }]) => {
+      if (per === "host") {
+        return hosts.map((host) => `${name}-${host}`);
+      }
+      return per === "rotation" ? [] : [name];
+    })
+    .sort();
+}
+
+/** The names that `secrets` can set by hand: the passwords. */
+export function overridableNames(): string[] {
+  return Object.entries<SecretEntry>(secretCatalogue)
+    .filter(([, { kind }]) => kind === "password")
+    .map(([name]) => name);
+}

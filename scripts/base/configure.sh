@@ -1,0 +1,17 @@
+# shellcheck shell=bash
+# base, configure: the kernel runs with the settings of the plan's file, and the host has its name.
+
+settings=/etc/sysctl.d/90-openstack-ha.conf
+
+# In check mode the file may not be there yet; that difference is noted already.
+if [[ -e $settings ]]; then
+  while IFS=' =' read -r key value; do
+    [[ $key == [a-z]* ]] || continue
+    found=$(sysctl -n "$key" 2>/dev/null || echo none)
+    [[ $found == "$value" ]] || change "$key $found to $value" sysctl -qw "$key=$value"
+  done <"$settings"
+fi
+
+[[ $(hostname) == "$STEP_HOST" ]] || change "hostname $(hostname) to $STEP_HOST" hostname "$STEP_HOST"
+
+verified 60

@@ -1,0 +1,12 @@
+# shellcheck shell=bash
+# base, verify: the host has finished booting, and no unit of it failed.
+
+verify() {
+  local failed
+  failed=$(systemctl list-units --failed --plain --no-legend 2>/dev/null | awk '{ print $1 }' | paste -sd ' ')
+  [[ -z $failed ]] || {
+    echo "failed units: $failed"
+    return 1
+  }
+  awk '{ printf "up %d min\n", $1 / 60 }' /proc/uptime
+}

@@ -1,0 +1,20 @@
+# shellcheck shell=bash
+# keystone, bootstrap: database, schema, the admin account, the region and Keystone's own endpoints. Once for the whole
+# cluster, on whichever controller comes first; the others find it done.
+
+bootstrap_keystone() {
+  keystone-manage db_sync || fail "wanted Keystone's schema, found that keystone-manage db_sync fails; see the log"
+  # By its environment: an argument would show in the process list.
+  OS_BOOTSTRAP_PASSWORD=$(secret keystone-admin) keystone-manage bootstrap \
+    --bootstrap-username admin \
+    --bootstrap-project-name admin \
+    --bootstrap-admin-url "$(param internal)" \
+    --bootstrap-internal-url "$(param internal)" \
+    --bootstrap-public-url "$(param public)" \
+    --bootstrap-region-id "$(param region)" ||
+    fail "wanted the admin account, found that keystone-manage bootstrap fails; see the log"
+}
+
+database_ready keystone keystone-db
+bootstrapped "$(param internal) $(param public) $(param region) $(package_version keystone) $(secret_version keystone-admin)" \
+  bootstrap_keystone

@@ -1,0 +1,267 @@
+# shellcheck shell=bash
+# Shell functions that every step's script may use. The runner (step.py) sources this first, with set -euo pipefail.
+#
+# One rule makes check mode, drift and idempotence the same code path: a script first looks at what is there, and does
+# what is missing only through `change`, which in check mode notes it and does nothing.
+
+# param KEY: a parameter of the step. Lists come one item a line.
+param() {
+  jq -er --arg key "$1" '.[$key] | if type == "array" then .[] else . end' "$STEP_DIR/params.json" ||
+    fail "parameter $1 is missing from the step's document"
+}
+
+# secret_file NAME: path of a file that holds the secret, readable by root only and gone with the step.
+secret_file() {
+  local file=$STEP_DIR/secrets/$1
+  [[ -e $file ]] || fail "secret $1 is not declared by this step"
+  printf '%s\n' "$file"
+}
+
+# secret NAME: its value, for a pipe or a here-document; never for an argument of a command.
+secret() { cat "$(secret_file "$1")"; }
+
+# fail MESSAGE: end the step with the one line that the operator sees: what was wanted, what was found, what to do.
+fail() {
+  printf '%s\n' "$*" >"$STEP_DIR/error"
+  exit 1
+}
+
+# checking: true in check mode, where nothing may change.
+checking() { [[ $STEP_MODE == check ]]; }
+# baking: true while an image is built, where no service manager runs.
+baking() { [[ $STEP_MODE == bake ]]; }
+
+# changed TEXT: say in the step's one line that something was done.
+changed() { printf '%s\n' "$*" >>"$STEP_DIR/changes"; }
+# differs TEXT: say what is not as wanted (check mode).
+differs() { printf '%s\n' "$*" >>"$STEP_DIR/differences"; }
+
+# change TEXT COMMAND...: do it and say so; in check mode only say it.
+change() {
+  local text=$1
+  shift
+  if checking; then
+    differs "$text"
+    return 0
+  fi
+  "$@"
+  changed "$text"
+}
+
+# wait_for SECONDS WHAT COMMAND...: poll a readiness check five times a second. Fails with what was waited for and the
+# last thing that the check printed.
+wait_for() {
+  local end=$((SECONDS + $1)) what=$2 out
+  local seconds=$1
+  shift 2
+  until out=$("$@" 2>&1); do
+    if ((SECONDS >= end)); then
+      fail "wanted ${what} within ${seconds} s, found: ${out:-no answer to $*}"
+    fi
+    sleep 0.2
+  done
+}
+
+# packages_installed NAME...: Debian packages, without their recommendations and without starting anything.
+packages_installed() {
+  local missing=() name
+  for name in "$@"; do
+    [[ $(dpkg-query -W -f '${db:Status-Abbrev}' "$name" 2>/dev/null) == "ii " ]] || missing+=("$name")
+  done
+  ((${#missing[@]})) || return 0
+  change "installed ${#missing[@]} packages (${missing[*]:0:4}...)" install_packages "${missing[@]}"
+}
+
+install_packages() {
+  # Debian starts what it installs; here a service starts when its configuration is there, and not before.
+  local policy=/usr/sbin/policy-rc.d made=no status=0
+  if [[ ! -e $policy ]]; then
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+    made=yes
+  fi
+  local options=(-qq -y --no-install-recommends -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0
+    -o Dpkg::Options::=--force-confold)
+  apt-get "${options[@]}" install "$@" || {
+    apt-get -qq -o DPkg::Lock::Timeout=300 update && apt-get "${options[@]}" install "$@"
+  } || status=$?
+  [[ $made == no ]] || rm -f "$policy"
+  ((status == 0)) || fail "wanted the packages $*, found that apt-get cannot install them; can this host reach its package source?"
+}
+
+# units_disabled UNIT...: installed units that must not start by themselves (Pacemaker starts them, or a later step).
+units_disabled() {
+  local unit
+  for unit in "$@"; do
+    if systemctl is-enabled --quiet "$unit" 2>/dev/null; then
+      change "disabled $unit" systemctl disable --quiet "$unit"
+    fi
+  done
+}
+
+# fingerprint FILE...: of everything a unit reads.
+fingerprint() {
+  local file
+  for file in "$@"; do
+    if [[ -e $file ]]; then sha256sum "$file"; else printf 'absent  %s\n' "$file"; fi
+  done | sha256sum | cut -d' ' -f1
+}
+
+# unit_running UNIT FILE...: enabled, active, and started since the last change of the files it reads. A first start
+# needs nothing; a restart is done alone in the cluster and only while `healthy` (a function of the script) says yes.
+unit_running() {
+  local unit=$1
+  shift
+  local record=$STEP_STATE/started/$unit now
+  now=$(fingerprint "$@")
+  systemctl is-enabled --quiet "$unit" || change "enabled $unit" systemctl enable --quiet "$unit"
+  if ! systemctl is-active --quiet "$unit"; then
+    change "started $unit" start_unit "$unit"
+  elif [[ ! -e $record || $(<"$record") != "$now" ]]; then
+    change "restarted $unit" alone_in_cluster "$unit" restart_unit "$unit"
+  else
+    return 0
+  fi
+  checking || remember_start "$record" "$now"
+}
+
+remember_start() {
+  mkdir -p "${1%/*}"
+  printf '%s\n' "$2" >"$1.new"
+  mv "$1.new" "$1"
+}
+
+start_unit() {
+  systemctl daemon-reload
+  systemctl reset-failed "$1" 2>/dev/null || true
+  systemctl start "$1" || fail "wanted $1 started, found: $(unit_problem "$1")"
+}
+
+restart_unit() {
+  if declare -F healthy >/dev/null; then
+    wait_for 60 "$STEP_SERVICE healthy on the other hosts before $1 restarts here" healthy
+  fi
+  systemctl daemon-reload
+  systemctl restart "$1" || fail "wanted $1 restarted, found: $(unit_problem "$1")"
+  if declare -F ready >/dev/null; then wait_for 90 "$1 ready after its restart" ready; fi
+}
+
+# unit_problem UNIT: the last line it wrote, for an error message.
+unit_problem() { journalctl -u "$1" -n 1 --no-pager -o cat 2>/dev/null | tail -n 1; }
+
+# alone_in_cluster NAME COMMAND...: run it while no other controller runs anything under the same name. The lock is an
+# entry in Pacemaker's configuration, which creates it on one node only, whoever asks at the same time. It carries its
+# holder and an expiry, so a holder that lost power does not block for long.
+alone_in_cluster() {
+  local name=$1 status=0
+  shift
+  if ! cibadmin --query >/dev/null 2>&1; then
+    fail "wanted Pacemaker to lend the lock $name, found no cluster on $STEP_HOST; start pacemaker there, then run \`pulumi up\` again"
+  fi
+  lock_take "$name"
+  # The lock must be given back whatever the command does, so its failure (also by `fail`) is caught by a subshell.
+  set +e
+  (
+    set -e
+    "$@"
+  )
+  status=$?
+  set -e
+  lock_drop "$name"
+  ((status == 0)) || exit "$status"
+}
+
+LOCK_SECONDS=300
+
+lock_id() { printf 'openstack-ha-lock-%s' "${1//[^a-zA-Z0-9-]/-}"; }
+
+lock_take() {
+  local id value now end=$((SECONDS + LOCK_SECONDS + 30))
+  id=$(lock_id "$1")
+  while ((SECONDS < end)); do
+    now=$(date +%s)
+    value=$(cibadmin --query --xpath "//nvpair[@id='$id-holder']" 2>/dev/null | sed -n 's/.*value="\([^"]*\)".*/\1/p') || true
+    if [[ -z $value ]] && cibadmin --create --scope crm_config --xml-text \
+      "<cluster_property_set id=\"$id\"><nvpair id=\"$id-holder\" name=\"$id\" value=\"$STEP_HOST $((now + LOCK_SECONDS))\"/></cluster_property_set>" \
+      >/dev/null 2>&1; then
+      return 0
+    fi
+    # Left by an earlier run on this very host (the runner allows one at a time), or by a holder that died.
+    if [[ ${value%% *} == "$STEP_HOST" ]] || { [[ -n $value ]] && ((now > ${value##* })); }; then
+      lock_drop "$1"
+    else
+      sleep 0.3
+    fi
+  done
+  fail "wanted the cluster lock $1, found it held by ${value:-an unknown node}; wait for the step there to end"
+}
+
+lock_drop() {
+  cibadmin --delete --scope crm_config --xml-text "<cluster_property_set id=\"$(lock_id "$1")\"/>" >/dev/null 2>&1 || true
+}
+
+# verified SECONDS: end a step with the service's own check (its verify.sh, which the plan puts before the script).
+# The same function is asked by status and by drift, which show what it prints when all is well.
+verified() {
+  local found
+  if checking; then
+    if found=$(verify 2>&1); then
+      [[ -z $found ]] || printf '%s\n' "$found" >>"$STEP_DIR/facts"
+    else
+      differs "${found:-$STEP_SERVICE is not healthy}"
+    fi
+  else
+    wait_for "$1" "$STEP_SERVICE healthy on $STEP_HOST" verify
+  fi
+}
+
+# package_version NAME: of an installed package.
+package_version() { dpkg-query -W -f '${Version}' "$1" 2>/dev/null || echo none; }
+
+# secret_version NAME: its version in the plan, for what has to be done again when it changes.
+secret_version() { jq -r --arg name "$1" '.[$name] // "none"' "$STEP_DIR/secret-versions.json"; }
+
+# sql: run SQL from standard input on this host's Galera node, as its root account (over the socket, no password).
+sql() { mariadb --batch --skip-column-names --connect-timeout=5; }
+
+# database_ready NAME SECRET: the database and its account of the same name, with the password of the plan.
+database_ready() {
+  alone_unless_checking "database-$1" ensure_database "$1" "$2"
+}
+
+alone_unless_checking() {
+  local name=$1
+  shift
+  if checking; then "$@"; else alone_in_cluster "$name" "$@"; fi
+}
+
+ensure_database() {
+  local name=$1 secret=$2
+  if [[ $(sql <<<"SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = '$name'") != 1 ]]; then
+    change "database $name" sql <<<"CREATE DATABASE \`$name\` CHARACTER SET utf8mb4"
+  fi
+  if ! database_login "$name" "$secret"; then
+    change "account $name" sql <<<"CREATE USER IF NOT EXISTS '$name'@'%'; ALTER USER '$name'@'%' IDENTIFIED BY '$(secret "$secret")'; GRANT ALL ON \`$name\`.* TO '$name'@'%'"
+  fi
+}
+
+database_login() {
+  printf '[client]\nuser=%s\npassword=%s\n' "$1" "$(secret "$2")" >"$STEP_DIR/login.cnf"
+  mariadb --defaults-file="$STEP_DIR/login.cnf" --socket /run/mysqld/mysqld.sock -e 'SELECT 1' "$1" >/dev/null 2>&1
+}
+
+# bootstrapped FINGERPRINT FUNCTION: run FUNCTION once for the whole cluster, and again when FINGERPRINT changes. What
+# was done last is kept in the same database as its result, so the two cannot part.
+bootstrapped() {
+  alone_unless_checking "bootstrap-$STEP_SERVICE" ensure_bootstrapped "$(sha256sum <<<"$1" | cut -d' ' -f1)" "$2"
+}
+
+ensure_bootstrapped() {
+  local fingerprint=$1 function=$2 found
+  found=$(sql 2>/dev/null <<<"SELECT fingerprint FROM openstack_ha.bootstraps WHERE service = '$STEP_SERVICE'") || true
+  [[ $found != "$fingerprint" ]] || return 0
+  change "bootstrapped $STEP_SERVICE" "$function"
+  checking || sql <<<"CREATE DATABASE IF NOT EXISTS openstack_ha;
+    CREATE TABLE IF NOT EXISTS openstack_ha.bootstraps (service VARCHAR(64) PRIMARY KEY, fingerprint CHAR(64) NOT NULL);
+    REPLACE INTO openstack_ha.bootstraps VALUES ('$STEP_SERVICE', '$fingerprint')"
+}

@@ -1,0 +1,483 @@
+#!/usr/bin/python3
+"""Run one step of the plan on this host: openstack-ha-step [--check | --bake | --secrets] < document.json
+
+A step's document is JSON: where it belongs (service, stage, host), the files it wants, the parameters and names of
+the secrets it uses, and a shell script for what is not a file. It never holds a secret: files carry
+${secret:NAME} placeholders that are filled in here, from the store that --secrets writes.
+
+  (no option)  make it so; one line on stdout says what was changed
+  --check      change nothing; print what differs as JSON; exit 0 if nothing does, 3 if something does. The document
+               may be a list of documents, which are checked at the same time
+  --bake       as the first, in an image that is being built: no service manager is running
+  --secrets    read {"name": {"version": 1, "value": "..."}} and replace the store
+
+Exit codes: 0 done, 1 failed (one line on stderr says what was wanted, what was found and what to do), 3 differs.
+Only the standard library of Debian 13's python3 is used: this file is all a host needs besides a few shell functions.
+"""
+
+import base64
+import concurrent.futures
+import difflib
+import fcntl
+import grp
+import hashlib
+import json
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+# openstack-ha-step's own folders; the environment overrides exist for the tests, which run it unprivileged.
+ETC = os.environ.get("OPENSTACK_HA_ETC", "/etc/openstack-ha")
+LIB = os.environ.get("OPENSTACK_HA_LIB", "/usr/local/lib/openstack-ha")
+LOG = os.environ.get("OPENSTACK_HA_LOG", "/var/log/openstack-ha")
+RUN = os.environ.get("OPENSTACK_HA_RUN", "/run/openstack-ha")
+STATE = os.environ.get("OPENSTACK_HA_STATE", "/var/lib/openstack-ha")
+STORE = os.path.join(ETC, "secrets.json")
+PLACEHOLDER = re.compile(r"\$\{secret:([a-z0-9-]+)\}")
+DIFFERS = 3
+# A run that lost its connection goes on alone; the one that repeats it waits this long for it, in seconds.
+LOCK_WAIT = 120
+
+
+class StepError(Exception):
+    """What was wanted, what was found, what to do: shown to the operator as it is."""
+
+
+def atomic_write(path, data, mode, uid=0, gid=0):
+    """Write a file so that a reader, or a power loss, sees the old one or the new one and nothing between."""
+    folder = os.path.dirname(path)
+    handle, temporary = tempfile.mkstemp(prefix=".openstack-ha-", dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(data)
+            out.flush()
+            os.fchmod(out.fileno(), mode)
+            if os.geteuid() == 0:
+                os.fchown(out.fileno(), uid, gid)
+            os.fsync(out.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise
+    sync_folder(folder)
+
+
+def sync_folder(folder):
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def load_store():
+    try:
+        with open(STORE, encoding="utf-8") as store:
+            return json.load(store)
+    except FileNotFoundError:
+        return {}
+
+
+def write_store():
+    """--secrets: the store is replaced as a whole, so that a secret no longer used does not stay on the host."""
+    wanted = json.load(sys.stdin)
+    for name, secret in wanted.items():
+        if not isinstance(secret.get("value"), str) or not isinstance(secret.get("version"), int):
+            raise StepError(f"secret {name}: wanted a version and a text value; run `pulumi up` again")
+    present = load_store()
+    changed = sorted(
+        name for name in set(wanted) | set(present) if wanted.get(name) != present.get(name)
+    )
+    if not changed and os.path.exists(STORE) and os.stat(STORE).st_mode & 0o777 == 0o600:
+        return "unchanged"
+    os.makedirs(ETC, mode=0o755, exist_ok=True)
+    atomic_write(STORE, (json.dumps(wanted, indent=1, sort_keys=True) + "\n").encode(), 0o600)
+    return f"changed: {len(changed)} secrets ({summary(changed)})"
+
+
+def summary(items, most=4):
+    items = list(items)
+    return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
+
+
+class Step:
+    def __init__(self, document, mode):
+        self.document = document
+        self.mode = mode
+        self.check = mode == "check"
+        where = document["step"]
+        self.service, self.stage, self.host = where["service"], where["stage"], where["host"]
+        self.timeout = int(where.get("timeout", 300))
+        self.title = f"{self.service} {self.stage} on {self.host}"
+        self.changes, self.differences, self.facts = [], [], []
+        self.secrets = self.resolve_secrets(document.get("secrets", {}))
+        self.log_path = os.path.join(LOG, f"{self.service}-{self.stage}.log")
+        self.touched = []
+
+    # -- secrets -------------------------------------------------------------------------------------------------
+
+    def resolve_secrets(self, wanted):
+        store = load_store() if wanted else {}
+        values = {}
+        for name, version in sorted(wanted.items()):
+            found = store.get(name)
+            if found is None or found["version"] != version:
+                have = "none" if found is None else f"version {found['version']}"
+                raise StepError(
+                    f"{self.title}: wanted secret {name} version {version}, found {have} in {STORE}; "
+                    "run `pulumi up`, which brings the secrets first"
+                )
+            values[name] = found["value"]
+        return values
+
+    def fill(self, text, path):
+        def value(match):
+            name = match.group(1)
+            if name not in self.secrets:
+                raise StepError(f"{self.title}: {path} names secret {name}, which the step does not declare")
+            return self.secrets[name]
+
+        return PLACEHOLDER.sub(value, text)
+
+    def mask(self, text):
+        for name, value in self.secrets.items():
+            if value:
+                text = text.replace(value, f"<secret:{name}>")
+        return text
+
+    # -- log -----------------------------------------------------------------------------------------------------
+
+    def log(self, text):
+        if self.check:
+            return
+        with open(self.log_path, "a", encoding="utf-8") as log:
+            log.write(time.strftime("%Y-%m-%dT%H:%M:%S%z ") + self.mask(text).rstrip("\n") + "\n")
+
+    # -- files ---------------------------------------------------------------------------------------------------
+
+    def owner_ids(self, spec, path):
+        try:
+            return pwd.getpwnam(spec.get("owner", "root")).pw_uid, grp.getgrnam(spec.get("group", "root")).gr_gid
+        except KeyError as missing:
+            raise StepError(
+                f"{self.title}: {path} should belong to {spec.get('owner', 'root')}:{spec.get('group', 'root')}, "
+                f"found no such account ({missing}); is the package that makes it installed?"
+            ) from None
+
+    def directories(self):
+        for path, spec in sorted(self.document.get("directories", {}).items()):
+            mode = int(spec.get("mode", "0755"), 8)
+            uid, gid = self.owner_ids(spec, path)
+            try:
+                found = os.stat(path)
+            except FileNotFoundError:
+                self.note("directory", path, "missing")
+                if not self.check:
+                    os.makedirs(path, mode=0o755, exist_ok=True)
+                    self.own(path, mode, uid, gid)
+            else:
+                if self.metadata_differs(found, mode, uid, gid):
+                    self.note("directory", path, self.describe(found))
+                    if not self.check:
+                        self.own(path, mode, uid, gid)
+            if spec.get("purge") and os.path.isdir(path):
+                self.purge(path)
+
+    def purge(self, folder):
+        wanted = {path for path in self.document.get("files", {}) if os.path.dirname(path) == folder}
+        for name in sorted(os.listdir(folder)):
+            path = os.path.join(folder, name)
+            if path not in wanted and os.path.isfile(path):
+                self.note("file", path, "present, wanted absent")
+                if not self.check:
+                    os.unlink(path)
+
+    @staticmethod
+    def own(path, mode, uid, gid):
+        os.chmod(path, mode)
+        if os.geteuid() == 0:
+            os.chown(path, uid, gid)
+
+    @staticmethod
+    def metadata_differs(found, mode, uid, gid):
+        if found.st_mode & 0o7777 != mode:
+            return True
+        return os.geteuid() == 0 and (found.st_uid, found.st_gid) != (uid, gid)
+
+    @staticmethod
+    def describe(found):
+        return f"mode {found.st_mode & 0o7777:04o} uid {found.st_uid} gid {found.st_gid}"
+
+    def note(self, kind, what, detail):
+        if self.check:
+            self.differences.append({"kind": kind, "what": what, "found": self.mask(detail)})
+        self.touched.append(what)
+
+    def files(self):
+        for path, spec in sorted(self.document.get("files", {}).items()):
+            if spec.get("encoding") == "base64":
+                data = base64.b64decode(self.fill(spec["content"], path))
+            else:
+                data = self.fill(spec["content"], path).encode()
+            mode = int(spec.get("mode", "0644"), 8)
+            uid, gid = self.owner_ids(spec, path)
+            try:
+                with open(path, "rb") as existing:
+                    present = existing.read()
+                found = os.stat(path)
+            except FileNotFoundError:
+                present, found = None, None
+            if present == data and found and not self.metadata_differs(found, mode, uid, gid):
+                continue
+            self.note("file", path, self.file_difference(path, present, data, found))
+            if self.check:
+                continue
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            self.validate(spec, path, data)
+            atomic_write(path, data, mode, uid, gid)
+            self.log(f"wrote {path}")
+        for path in sorted(self.document.get("absent", [])):
+            if os.path.lexists(path):
+                self.note("file", path, "present, wanted absent")
+                if not self.check:
+                    os.unlink(path)
+        files = [path for path in self.touched if path.startswith("/")]
+        if files:
+            self.changes.append(f"{len(files)} files ({summary(map(os.path.basename, files))})")
+
+    def file_difference(self, path, present, data, found):
+        if present is None:
+            return "missing"
+        if present == data:
+            return self.describe(found)
+        try:
+            before, after = present.decode(), data.decode()
+        except UnicodeDecodeError:
+            return "other content"
+        lines = difflib.unified_diff(
+            self.mask_lines(before), self.mask_lines(after), f"{path} (host)", f"{path} (plan)", lineterm="", n=1
+        )
+        return "\n".join(list(lines)[:200])
+
+    def mask_lines(self, text):
+        # The host's file may hold another value of a secret than the store: every value that stands where the plan
+        # has a placeholder would be a leak, so such lines are cut at the key.
+        keys = set()
+        for spec in self.document.get("files", {}).values():
+            for line in spec["content"].splitlines():
+                found = PLACEHOLDER.search(line)
+                if found:
+                    keys.add(line[: found.start()].split("=")[0].split(":")[0].strip())
+        out = []
+        for line in self.mask(text).splitlines():
+            key = line.split("=")[0].split(":")[0].strip()
+            if key in keys and "<secret:" not in line:
+                digest = hashlib.sha256(line.encode()).hexdigest()[:8]
+                line = f"{key} <secret, other value {digest}>"
+            out.append(line)
+        return out
+
+    def validate(self, spec, path, data):
+        command = spec.get("validate")
+        if not command or self.mode == "bake":
+            return
+        folder = tempfile.mkdtemp(prefix="validate-", dir=RUN)
+        try:
+            candidate = os.path.join(folder, os.path.basename(path))
+            with open(candidate, "wb") as out:
+                out.write(data)
+            done = subprocess.run(
+                [part.replace("{}", candidate) for part in command],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=60,
+                check=False,
+            )
+        finally:
+            shutil.rmtree(folder)
+        if done.returncode != 0:
+            output = self.mask(done.stdout.decode(errors="replace")).strip()
+            self.log(output)
+            raise StepError(
+                f"{self.title}: {command[0]} refuses the new {path}, the old one stays: {output.splitlines()[-1:]}"
+            )
+
+    # -- script --------------------------------------------------------------------------------------------------
+
+    def script(self):
+        text = self.document.get("script")
+        if not text:
+            return
+        folder = tempfile.mkdtemp(prefix="step-", dir=RUN)
+        try:
+            self.run_script(text, folder)
+        finally:
+            shutil.rmtree(folder)
+
+    def run_script(self, text, folder):
+        def put(name, content, mode=0o600):
+            path = os.path.join(folder, name)
+            with open(os.open(path, os.O_CREAT | os.O_WRONLY, mode), "w", encoding="utf-8") as out:
+                out.write(content)
+            return path
+
+        os.mkdir(os.path.join(folder, "secrets"), 0o700)
+        for name, value in self.secrets.items():
+            put(f"secrets/{name}", value)
+        put("params.json", json.dumps(self.document.get("params", {})))
+        put("secret-versions.json", json.dumps(self.document.get("secrets", {})))
+        put("changes", "")
+        put("differences", "")
+        put("facts", "")
+        put("error", "")
+        script = put("script", text)
+        environment = {
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": "/root",
+            "LC_ALL": "C.UTF-8",
+            "DEBIAN_FRONTEND": "noninteractive",
+            "STEP_DIR": folder,
+            "STEP_ETC": ETC,
+            "STEP_STATE": STATE,
+            "STEP_MODE": self.mode,
+            "STEP_SERVICE": self.service,
+            "STEP_STAGE": self.stage,
+            "STEP_HOST": self.host,
+            "STEP_FILES_CHANGED": "yes" if self.touched else "no",
+        }
+        shell = ["bash", "-c", f'set -euo pipefail; . {LIB}/lib.sh; . "$0"', script]
+        process = subprocess.Popen(
+            shell,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            cwd="/",
+            start_new_session=True,
+        )
+        timed_out = False
+        try:
+            output, _ = process.communicate(timeout=self.timeout)
+        except subprocess.TimeoutExpired:
+            timed_out = True
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                output, _ = process.communicate(timeout=10)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                output, _ = process.communicate()
+        output = output.decode(errors="replace")
+        if output.strip():
+            self.log(output)
+
+        def lines(name):
+            with open(os.path.join(folder, name), encoding="utf-8") as noted:
+                return [line for line in self.mask(noted.read()).splitlines() if line]
+
+        self.changes += lines("changes")
+        self.differences += [
+            {"kind": "state", "what": self.service, "found": line} for line in lines("differences")
+        ]
+        self.facts += lines("facts")
+        error = " ".join(lines("error"))
+        if timed_out:
+            raise StepError(
+                f"{self.title}: not done after {self.timeout} s ({error or self.last(output)}); "
+                f"see {self.log_path} on the host, then run `pulumi up` again"
+            )
+        if process.returncode != 0:
+            raise StepError(f"{self.title}: {error or self.last(output)}; log: {self.log_path}")
+
+    def last(self, output):
+        lines = [line for line in self.mask(output).splitlines() if line.strip()]
+        return lines[-1][:400] if lines else "the script failed without a word"
+
+    # -- all of it -----------------------------------------------------------------------------------------------
+
+    def run(self):
+        for folder, mode in ((RUN, 0o700), (LOG, 0o750), (STATE, 0o755)):
+            os.makedirs(folder, mode=mode, exist_ok=True)
+        with open(os.path.join(RUN, f"{self.service}.lock"), "w", encoding="utf-8") as lock:
+            if not self.check:
+                self.wait_for_lock(lock)
+            self.directories()
+            self.files()
+            # Folders can be asked to hold nothing but the plan's files, which only now are there.
+            self.script()
+        if self.check:
+            return {
+                "service": self.service,
+                "stage": self.stage,
+                "host": self.host,
+                "differences": self.differences,
+                "facts": self.facts,
+            }
+        line = "changed: " + ", ".join(self.changes) if self.changes else "unchanged"
+        self.log(line)
+        return line
+
+    def wait_for_lock(self, lock):
+        end = time.monotonic() + LOCK_WAIT
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise StepError(
+                        f"{self.title}: another step of {self.service} still runs on this host after {LOCK_WAIT} s; "
+                        "wait for it to end, then run `pulumi up` again"
+                    ) from None
+                time.sleep(0.2)
+
+
+def main(arguments):
+    # The connection may go while the step runs: it then ends its work alone and the repeated step finds it done.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    os.umask(0o022)
+    mode = {"": "apply", "--check": "check", "--bake": "bake", "--secrets": "secrets"}.get(" ".join(arguments))
+    if mode is None:
+        raise StepError("usage: openstack-ha-step [--check | --bake | --secrets] < document")
+    if mode == "secrets":
+        print(write_store(), flush=True)
+        return 0
+    document = json.load(sys.stdin)
+    if mode == "check":
+        return check(document)
+    print(Step(document, mode).run(), flush=True)
+    return 0
+
+
+def check(document):
+    """A step that cannot even be checked counts as differing: its error is what was found."""
+
+    def one(each):
+        try:
+            return Step(each, "check").run()
+        except StepError as error:
+            found = {"kind": "error", "what": each["step"]["service"], "found": " ".join(str(error).split())}
+            return {**each["step"], "differences": [found], "facts": []}
+
+    documents = document if isinstance(document, list) else [document]
+    with concurrent.futures.ThreadPoolExecutor(max_workers=4) as pool:
+        results = list(pool.map(one, documents))
+    print(json.dumps(results if isinstance(document, list) else results[0], indent=1), flush=True)
+    return DIFFERS if any(result["differences"] for result in results) else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except StepError as error:
+        sys.stderr.write(" ".join(str(error).split()) + "\n")
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.exit(1)

@@ -1,0 +1,44 @@
+# shellcheck shell=bash
+# rabbitmq, start: the node runs with its newest configuration in one cluster with all others, and OpenStack's account
+# has its password.
+
+healthy() { verify; }
+ready() { verify; }
+
+# A cluster's first start is over when every member is in it; later, one of them may be down while another is changed.
+unit_running rabbitmq-server.service /etc/rabbitmq/rabbitmq.conf /etc/rabbitmq/rabbitmq-env.conf /var/lib/rabbitmq/.erlang.cookie
+verified 120
+
+# What the broker keeps is a salted hash: of SHA-256, behind the four bytes of its salt, all in base64.
+password_tool() {
+  python3 -c '
+import base64, hashlib, json, os, sys
+mode, path = sys.argv[1:]
+password = open(path, "rb").read()
+def hashed(salt):
+    return base64.b64encode(salt + hashlib.sha256(salt + password).digest()).decode()
+if mode == "matches":
+    users = {user["name"]: user for user in json.load(sys.stdin)["users"]}
+    known = users.get("openstack", {}).get("password_hash", "")
+    sys.exit(0 if known and hashed(base64.b64decode(known)[:4]) == known else 1)
+user = {"name": "openstack", "password_hash": hashed(os.urandom(4)), "tags": ["administrator"],
+        "hashing_algorithm": "rabbit_password_hashing_sha256"}
+permission = {"user": "openstack", "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"}
+json.dump({"users": [user], "permissions": [permission]}, sys.stdout)
+' "$1" "$(secret_file rabbitmq-openstack)"
+}
+
+account_works() { rabbitmqctl --quiet export_definitions - </dev/null 2>/dev/null | password_tool matches; }
+
+# By a file that only the broker can read: authenticate_user and change_password take a password from a terminal or
+# from their arguments, which everyone can see.
+set_password() {
+  local file=/var/lib/rabbitmq/openstack-ha-account.json status=0
+  install -o rabbitmq -g rabbitmq -m 600 /dev/null "$file"
+  password_tool definitions >"$file"
+  rabbitmqctl --quiet import_definitions "$file" </dev/null >/dev/null || status=$?
+  rm -f "$file"
+  ((status == 0)) || fail "wanted the account openstack on the message bus, found that rabbitmqctl import_definitions fails; see the log"
+}
+
+account_works || change "account openstack" set_password

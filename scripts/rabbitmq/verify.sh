@@ -1,0 +1,22 @@
+# shellcheck shell=bash
+# rabbitmq, verify: the node runs, is in one cluster with every member, and knows of no partition and no alarm.
+
+verify() {
+  local status
+  status=$(timeout 20 rabbitmqctl --quiet --formatter json cluster_status 2>/dev/null) || {
+    echo "RabbitMQ does not answer on $STEP_HOST"
+    return 1
+  }
+  local problems
+  problems=$(jq -r --argjson members "$(jq -c .members "$STEP_DIR/params.json")" '
+    ($members | map("rabbit@" + .)) as $wanted
+    | [ ($wanted - .running_nodes | if length > 0 then "not running: " + join(", ") else empty end),
+        (if (.partitions | length) > 0 then "partitions are known" else empty end),
+        (if (.alarms | length) > 0 then "alarms are raised" else empty end) ]
+    | join("; ")' <<<"$status")
+  [[ -z $problems ]] || {
+    echo "RabbitMQ: $problems"
+    return 1
+  }
+  jq -r '"\(.running_nodes | length) of \(.disk_nodes | length) nodes"' <<<"$status"
+}

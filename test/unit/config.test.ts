@@ -1,0 +1,650 @@
+import { readFileSync } from "node:fs";
+import * as pulumi from "@pulumi/pulumi";
+import test from "ava";
+import fc from "fast-check";
+import { z } from "zod";
+import {
+  ConfigError,
+  hostsWith,
+  loadCloud,
+  networkNames,
+  parseCloud,
+  type Cloud,
+  type NetworkName,
+} from "../../config";
+import { didYouMean } from "../../config/errors";
+import {
+  formatAddress,
+  formatCidr,
+  isHostAddress,
+  overlap,
+  parseAddress,
+  parseCidr,
+} from "../../config/network";
+import { jsonSchema, type JsonSchema } from "../../config/schema";
+import { schemaFile, stackFileSchema } from "../../tools/config-schema";
+import {
+  mistakeFixtures,
+  project,
+  readStackFile,
+  set,
+  stackFileText,
+  validOptions,
+  type Options,
+} from "../fixtures/config/fixtures";
+import { parse } from "yaml";
+
+const names = { project, stack: "dev" };
+const SEED = "Zq8mT1vXw5LkR7yPn3Ds9HbJc2FgA6uE0iOxYtKa";
+
+/** The lines that parseCloud answers with; none where it is content. */
+function mistakesIn(options: unknown): readonly string[] {
+  try {
+    parseCloud(options, names);
+    return [];
+  } catch (error) {
+    if (error instanceof ConfigError) {
+      return error.lines;
+    }
+    throw error;
+  }
+}
+
+// ---- One file for each mistake -------------------------------------------------------------------------------
+
+const fixtures = mistakeFixtures();
+
+for (const { name, options, expect } of fixtures) {
+  test(`mistake: ${name}`, (t) => {
+    t.deepEqual(mistakesIn(options), [expect]);
+  });
+}
+
+test("there are fixtures, and each says its own thing", (t) => {
+  t.true(fixtures.length >= 100, `${fixtures.length} fixtures`);
+  // A mistake seen from two sides may have one text; two of the same kind in one place may not.
+  t.is(new Set(fixtures.map(({ options }) => JSON.stringify(options))).size, fixtures.length);
+  for (const { name, expect } of fixtures) {
+    t.regex(expect, /^openstack-ha:[a-zA-Z0-9.[\]-]+: .+; .+$/, name);
+  }
+});
+
+test("all mistakes are listed, those of form and those of meaning", (t) => {
+  const options = validOptions();
+  set(options, "hosts[1].id", 11);
+  set(options, "vips.public", "10.77.0.20");
+  set(options, "keystone.proceses", 3);
+  set(options, "galera", { evs: { suspectTimeout: "5s" } });
+  set(options, "backend", "libvirt");
+  t.deepEqual(
+    mistakesIn(options)
+      .map((line) => line.split(": ")[0]!)
+      .sort(),
+    [
+      "openstack-ha:backend",
+      "openstack-ha:galera.evs.suspectTimeout",
+      "openstack-ha:hosts[1].id",
+      "openstack-ha:keystone.proceses",
+      "openstack-ha:vips.public",
+    ],
+  );
+});
+
+test("one bad host does not hide the mistakes of the others", (t) => {
+  const options = validOptions();
+  set(options, "hosts[0].roles", ["controler"]);
+  set(options, "hosts[2].id", 12);
+  t.deepEqual(mistakesIn(options), [
+    'openstack-ha:hosts[0].roles[0]: "controler" is not a valid value; did you mean controller?',
+    "openstack-ha:hosts[2].id: 12 is already used by host ctl2; give every host its own id",
+  ]);
+});
+
+test("an unknown option does not hide the mistakes beside it", (t) => {
+  const options = validOptions();
+  set(options, "galera", { slaveThreads: 4, maxConnections: 50 });
+  set(options, "hosts[3].rack", "rack1");
+  set(options, "hosts[3].id", 11);
+  t.deepEqual(
+    mistakesIn(options).map((line) => line.split(": ")[0]!),
+    [
+      "openstack-ha:hosts[3].rack",
+      "openstack-ha:galera.slaveThreads",
+      "openstack-ha:hosts[3].id",
+      "openstack-ha:galera.maxConnections",
+    ],
+  );
+});
+
+test("the error is one that Pulumi prints without a stack, with a line for each mistake", (t) => {
+  const options = validOptions();
+  set(options, "hosts[1].id", 11);
+  set(options, "ceph", {});
+  const error = t.throws(() => parseCloud(options, names), { instanceOf: ConfigError });
+  t.true(pulumi.RunError.isInstance(error));
+  t.is(error.lines.length, 2);
+  t.is(error.message.split("\n").length, 3);
+  t.true(error.message.startsWith("the configuration of stack dev has 2 mistakes:\n"));
+});
+
+test("no secret is ever in a message", (t) => {
+  for (const [path, value] of [
+    ["seed", "hunter2"],
+    ["seed", 424242],
+    ["secrets.keystone-db", "hunter 2 hunter"],
+    ["secrets.keystone-db", 424242],
+    ["secrets.keystone-db", ["hunter2"]],
+    ["secrets", "hunter2"],
+  ] as const) {
+    const options = validOptions();
+    set(options, path, value);
+    const lines = mistakesIn(options);
+    t.is(lines.length, 1, path);
+    t.notRegex(lines.join(), /hunter|424242/);
+  }
+});
+
+// ---- What a valid configuration becomes ------------------------------------------------------------------------
+
+test("the five-host cloud is understood", (t) => {
+  const cloud = parseCloud(validOptions(), names);
+  t.is(cloud.region, "RegionTwo");
+  t.deepEqual(
+    cloud.hosts.map(({ name, id, roles, failureDomain }) => ({ name, id, roles, failureDomain })),
+    [
+      { name: "ctl1", id: 11, roles: ["controller"], failureDomain: "rack1" },
+      { name: "ctl2", id: 12, roles: ["controller"], failureDomain: "rack2" },
+      { name: "ctl3", id: 13, roles: ["controller"], failureDomain: "rack3" },
+      { name: "cmp1", id: 21, roles: ["compute"], failureDomain: "rack1" },
+      { name: "net1", id: 31, roles: ["network", "storage"], failureDomain: "rack2" },
+    ],
+  );
+  t.deepEqual(cloud.hosts[4]!.addresses, {
+    management: "10.77.0.31",
+    tunnel: "10.77.1.31",
+    storage: "10.77.2.31",
+    external: "10.77.3.200",
+  });
+  t.deepEqual(cloud.hosts[0]!.bmc, { address: "10.77.0.111", port: 623, user: "admin" });
+  t.deepEqual(cloud.networks.tunnel, {
+    name: "tunnel",
+    cidr: "10.77.1.0/24",
+    prefix: 24,
+    base: "10.77.1.0",
+    mtu: 9000,
+    vlan: 101,
+  });
+  t.deepEqual(cloud.vips, { internal: "10.77.0.10", public: "10.77.3.10" });
+  t.is(cloud.haproxy.serverTimeout, "90s");
+  t.is(cloud.haproxy.clientTimeout, "1m");
+  t.deepEqual(cloud.keystone.fernet, { version: 4, maxActiveKeys: 5 });
+  t.deepEqual(cloud.secretVersions, { "keystone-db": 2, "ssh-host-ctl1": 3 });
+  t.deepEqual(
+    hostsWith(cloud, "network").map(({ name }) => name),
+    ["net1"],
+  );
+});
+
+test("the committed development stack is valid", (t) => {
+  t.deepEqual(mistakesIn(readStackFile("Pulumi.dev.yaml")), []);
+});
+
+test("the defaults are these", (t) => {
+  const cloud = parseCloud(readStackFile("test/fixtures/config/valid-smallest.yaml"), names);
+  const { region, backend, lab, corosync, pacemaker, haproxy, galera, database } = cloud;
+  const { rabbitmq, memcached, keystone, secretVersions } = cloud;
+  t.deepEqual(
+    { region, backend, lab, corosync, pacemaker, haproxy, galera, database },
+    {
+      region: "RegionOne",
+      backend: "lab",
+      lab: {
+        machineId: 1,
+        bmcOffset: 100,
+        machineAddresses: {
+          management: "10.77.0.1",
+          tunnel: "10.77.1.1",
+          storage: "10.77.2.1",
+          external: "10.77.3.1",
+        },
+      },
+      corosync: { token: 500, tokenCoefficient: 0 },
+      pacemaker: {
+        stonithAction: "reboot",
+        monitorSeconds: 5,
+        clusterRecheckSeconds: 60,
+        migrationThreshold: 3,
+        failureTimeoutSeconds: 60,
+        stonithTimeoutSeconds: 60,
+        dcDeadtimeSeconds: 20,
+      },
+      haproxy: {
+        interMs: 500,
+        fall: 2,
+        rise: 2,
+        connectTimeout: "1s",
+        checkTimeout: "3s",
+        clientTimeout: "1m",
+        serverTimeout: "1m",
+        databaseTimeout: "1h",
+        maxconn: 10000,
+      },
+      galera: {
+        bufferPoolMiB: 256,
+        maxConnections: 1000,
+        gcacheMiB: 128,
+        evs: {
+          keepalivePeriod: "PT0.5S",
+          inactiveCheckPeriod: "PT0.25S",
+          suspectTimeout: "PT1.5S",
+          inactiveTimeout: "PT3S",
+          installTimeout: "PT3S",
+        },
+      },
+      database: { poolSize: 5, poolOverflow: 10, recycleSeconds: 600 },
+    },
+  );
+  t.deepEqual(
+    { rabbitmq, memcached, keystone, secretVersions },
+    {
+      rabbitmq: {
+        memoryHighWatermarkMiB: 1024,
+        diskFreeLimitMiB: 512,
+        heartbeatSeconds: 60,
+        netTickSeconds: 15,
+      },
+      memcached: {
+        memoryMiB: 64,
+        maxConnections: 4096,
+        socketTimeoutMs: 200,
+        deadRetrySeconds: 30,
+      },
+      keystone: {
+        processes: 2,
+        threads: 4,
+        tokenExpirationSeconds: 3600,
+        allowExpiredWindowSeconds: 172800,
+        fernet: { version: 1, maxActiveKeys: 3 },
+        debug: false,
+      },
+      secretVersions: {},
+    },
+  );
+});
+
+test("an option of a block leaves the block's other defaults", (t) => {
+  const options = validOptions();
+  set(options, "galera.evs.suspectTimeout", "PT2S");
+  const { galera } = parseCloud(options, names);
+  t.is(galera.evs.suspectTimeout, "PT2S");
+  t.is(galera.evs.installTimeout, "PT3S");
+  t.is(galera.gcacheMiB, 128);
+});
+
+test("a host without a failure domain is one by itself", (t) => {
+  const options = validOptions();
+  set(options, "hosts[3].failureDomain", undefined);
+  t.is(parseCloud(options, names).hosts[3]!.failureDomain, "cmp1");
+});
+
+test("all in one failure domain is accepted: there is nothing to spread over", (t) => {
+  const options = validOptions();
+  for (const i of [0, 1, 2, 3, 4]) {
+    set(options, `hosts[${i}].failureDomain`, "rack1");
+  }
+  t.deepEqual(mistakesIn(options), []);
+});
+
+test("five controllers outlive the loss of a rack of two, not of three", (t) => {
+  const options = validOptions();
+  set(options, "hosts[3].roles", ["controller", "compute"]);
+  set(options, "hosts[4].roles", ["controller"]);
+  t.deepEqual(mistakesIn(options), []);
+  set(options, "hosts[4].failureDomain", "rack1");
+  t.deepEqual(mistakesIn(options), [
+    "openstack-ha:hosts[4].failureDomain: 3 of 5 controllers are in rack1, and its loss would end the majority; " +
+      "have at most 2 in one failure domain, or name the same one for all hosts if there is only one",
+  ]);
+});
+
+test("the machine that runs the lab may be a network's router", (t) => {
+  const options = validOptions();
+  set(options, "networks.external.gateway", "10.77.3.1");
+  t.is(parseCloud(options, names).networks.external.gateway, "10.77.3.1");
+});
+
+test("the result cannot be changed, at any depth", (t) => {
+  const cloud = parseCloud(validOptions(), names);
+  const walk = (value: unknown, path: string): void => {
+    if (typeof value === "object" && value !== null) {
+      t.true(Object.isFrozen(value), path);
+      Object.entries(value).forEach(([key, inner]) => {
+        walk(inner, `${path}.${key}`);
+      });
+    }
+  };
+  walk(cloud, "cloud");
+  t.throws(() => (cloud.hosts as unknown[]).push({}), { instanceOf: TypeError });
+});
+
+// ---- The schema -----------------------------------------------------------------------------------------------
+
+test("config.schema.json is what config/schema.ts says; npm run schema renews it", (t) => {
+  t.is(readFileSync(schemaFile, "utf8"), stackFileSchema(project));
+});
+
+test("an editor with config.schema.json accepts the stack files and sees mistakes of form", (t) => {
+  const schema = z.fromJSONSchema(JSON.parse(readFileSync(schemaFile, "utf8")) as never);
+  const accepts = (options: Options): boolean =>
+    schema.safeParse(parse(stackFileText(options))).success;
+  t.true(accepts(validOptions()));
+  t.true(accepts({ ...validOptions(), seed: { secure: "v1:abc" } }));
+  t.false(accepts({ ...validOptions(), seed: SEED }), "a seed in clear text");
+  for (const name of [
+    "option-misspelt-in-block",
+    "mtu-too-small",
+    "hosts-missing",
+    "role-unknown",
+  ]) {
+    t.false(accepts(fixtures.find((fixture) => fixture.name === name)!.options), name);
+  }
+});
+
+test("every option is described, and a default in words is the default in fact", (t) => {
+  let options = 0;
+  const walk = (node: JsonSchema, path: string): void => {
+    t.truthy(node.description, `${path} has no description`);
+    if (node.default !== undefined && !node.properties && !node.additionalProperties) {
+      options++;
+      const said = /Default(?: in the lab)?:? ([^\s,]+?)[.,:;]?(?=[\s,]|$)/.exec(
+        node.description ?? "",
+      )?.[1];
+      t.is(said, String(node.default as string | number | boolean), path);
+    }
+    for (const [name, inner] of Object.entries(node.properties ?? {})) {
+      walk(inner, path === "" ? name : `${path}.${name}`);
+    }
+    if (node.items?.properties) {
+      walk({ description: "an item", ...node.items }, `${path}[]`);
+    }
+  };
+  walk({ description: "all", ...jsonSchema() }, "");
+  t.true(options > 35, `${options} options with a default`);
+});
+
+// ---- The stack ------------------------------------------------------------------------------------------------
+
+/** As Pulumi hands a stack's configuration over: text, lists and maps as JSON. */
+function setStack(options: Options, secretKeys: readonly string[] = []): void {
+  const config = Object.entries(options).map(([name, value]) => [
+    `${project}:${name}`,
+    typeof value === "string" ? value : JSON.stringify(value),
+  ]);
+  pulumi.runtime.setAllConfig(
+    { ...Object.fromEntries(config), "pulumi:tags": "{}", "command:unknown": "1" } as Record<
+      string,
+      string
+    >,
+    secretKeys.map((name) => `${project}:${name}`),
+  );
+}
+
+test.before(async () => {
+  await pulumi.runtime.setMocks(
+    {
+      newResource: ({ name, inputs }) => ({ id: name, state: inputs as object }),
+      call: ({ inputs }) => inputs as object,
+    },
+    project,
+    "dev",
+    true,
+  );
+});
+
+test.serial("loadCloud reads the stack, and leaves other namespaces alone", (t) => {
+  setStack({ ...validOptions(), seed: SEED }, ["seed"]);
+  t.deepEqual(loadCloud(), parseCloud({ ...validOptions(), seed: SEED }, names));
+});
+
+test.serial("loadCloud sees options that pulumi.Config would not", (t) => {
+  setStack({ ...validOptions(), galeraa: {} });
+  t.throws(loadCloud, {
+    instanceOf: ConfigError,
+    message: /openstack-ha:galeraa: there is no such option; did you mean galera\?/,
+  });
+});
+
+test.serial("a seed in clear text is refused", (t) => {
+  setStack({ ...validOptions(), seed: SEED });
+  const error = t.throws(loadCloud, { instanceOf: ConfigError });
+  t.regex(
+    error.lines.join("\n"),
+    /^openstack-ha:seed: it is stored in clear text.*pulumi config set --secret/,
+  );
+  t.notRegex(error.message, new RegExp(SEED));
+});
+
+test("the cloud holds no secret", (t) => {
+  const secrets = { "keystone-db": "correct-horse-battery" };
+  const text = JSON.stringify(parseCloud({ ...validOptions(), seed: SEED, secrets }, names));
+  t.notRegex(text, /correct-horse/);
+  t.false(text.includes(SEED));
+});
+
+// ---- Properties -----------------------------------------------------------------------------------------------
+
+/** Valid clouds: 3, 5 or 7 controllers, up to 12 other hosts, in any order, in networks of any place and size. */
+const validCloud: fc.Arbitrary<Options> = fc
+  .record({
+    controllers: fc.constantFrom(3, 5, 7),
+    others: fc.array(
+      fc.uniqueArray(fc.constantFrom("compute", "network", "storage"), { minLength: 1 }),
+      { maxLength: 12 },
+    ),
+    // Room for VIPs at 1 and above 200: the machine, the hosts, their management controllers 100 further on.
+    ids: fc.uniqueArray(fc.integer({ min: 2, max: 99 }), { minLength: 19, maxLength: 19 }),
+    second: fc.integer({ min: 0, max: 255 }),
+    prefix: fc.integer({ min: 16, max: 24 }),
+    racks: fc.boolean(),
+    shuffle: fc.array(fc.nat(), { minLength: 19, maxLength: 19 }),
+  })
+  .map(({ controllers, others, ids, second, prefix, racks, shuffle }) => {
+    const hosts = [
+      ...Array.from({ length: controllers }, (_, i) => ({
+        name: `ctl${i}`,
+        roles: ["controller"],
+        ...(racks ? { failureDomain: `rack${i}` } : {}),
+      })),
+      ...others.map((roles, i) => ({ name: `host${i}`, roles })),
+    ]
+      .map((host, i) => ({ host: { ...host, id: ids[i]! }, at: shuffle[i]! }))
+      .sort((a, b) => a.at - b.at)
+      .map(({ host }) => host);
+    const cidr = (i: number): string => {
+      const base = (10 * 256 + second) * 65536 + i * 2 ** (32 - prefix);
+      return formatCidr(parseCidr(`${formatAddress(base)}/${prefix}`)!);
+    };
+    const at = (network: string, id: number): string =>
+      formatAddress(parseCidr(network)!.base + id);
+    return {
+      networks: Object.fromEntries(networkNames.map((name, i) => [name, { cidr: cidr(i) }])),
+      vips: { internal: at(cidr(0), 250), public: at(cidr(3), 250) },
+      hosts,
+    };
+  });
+
+function hostsOf(options: Options): { name: string; id: number; roles: string[] }[] {
+  return options.hosts as never;
+}
+
+test("property: a valid cloud is accepted, and every address of a network has one owner", (t) => {
+  fc.assert(
+    fc.property(validCloud, (options) => {
+      const cloud: Cloud = parseCloud(options, names);
+      for (const network of networkNames) {
+        const cidr = parseCidr(cloud.networks[network].cidr)!;
+        const addresses = [
+          cloud.lab.machineAddresses[network],
+          ...cloud.hosts.map((host) => host.addresses[network]),
+          ...(network === "management"
+            ? [cloud.vips.internal, ...cloud.hosts.map(({ bmc }) => bmc.address)]
+            : []),
+          ...(network === "external" ? [cloud.vips.public] : []),
+        ];
+        if (new Set(addresses).size !== addresses.length) return false;
+        if (!addresses.every((text) => isHostAddress(cidr, parseAddress(text)!))) return false;
+      }
+      return cloud.hosts.every((host, i) => i === 0 || cloud.hosts[i - 1]!.id < host.id);
+    }),
+  );
+  t.pass();
+});
+
+test("property: the order of the hosts, and of the options, changes nothing", (t) => {
+  fc.assert(
+    fc.property(validCloud, (options) => {
+      const turned = Object.fromEntries(Object.entries(options).reverse());
+      turned.hosts = hostsOf(options)
+        .map((host) => Object.fromEntries(Object.entries(host).reverse()))
+        .reverse();
+      // As text: the order of keys counts too, because files are written from it.
+      t.is(JSON.stringify(parseCloud(turned, names)), JSON.stringify(parseCloud(options, names)));
+    }),
+  );
+});
+
+test("property: a doubled id is always found, alone, wherever it is", (t) => {
+  fc.assert(
+    fc.property(validCloud, fc.nat(), fc.nat(), (options, a, b) => {
+      const hosts = hostsOf(options);
+      const first = a % hosts.length;
+      const second = b % hosts.length;
+      fc.pre(first < second);
+      hosts[second]!.id = hosts[first]!.id;
+      t.deepEqual(mistakesIn(options), [
+        `openstack-ha:hosts[${second}].id: ${hosts[first]!.id} is already used by host ${hosts[first]!.name}; give every host its own id`,
+      ]);
+    }),
+  );
+});
+
+test("property: a VIP on a host is always found", (t) => {
+  fc.assert(
+    fc.property(validCloud, fc.nat(), fc.boolean(), (options, n, internal) => {
+      const cloud = parseCloud(options, names);
+      const network: NetworkName = internal ? "management" : "external";
+      const vip = internal ? "internal" : "public";
+      const host = cloud.hosts[n % cloud.hosts.length]!;
+      set(options, `vips.${vip}`, host.addresses[network]);
+      const lines = mistakesIn(options);
+      t.is(lines.length, 1);
+      t.true(
+        lines[0]!.startsWith(
+          `openstack-ha:vips.${vip}: ${host.addresses[network]} is already the address of host ${host.name}; `,
+        ),
+      );
+    }),
+  );
+});
+
+test("property: one controller fewer or more is always refused", (t) => {
+  fc.assert(
+    fc.property(validCloud, (options) => {
+      const hosts = hostsOf(options);
+      const controller = hosts.find(({ roles }) => roles.includes("controller"))!;
+      controller.roles = ["compute"];
+      const lines = mistakesIn(options);
+      t.is(lines.length, 1);
+      t.regex(lines[0]!, /^openstack-ha:hosts: \d hosts have the role controller/);
+    }),
+  );
+});
+
+test("property: whatever is written, the answer is a list of mistakes and never a crash", (t) => {
+  const options = validOptions();
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        fc.anything(),
+        // A valid cloud with anything in the place of one of its parts.
+        fc
+          .tuple(fc.constantFrom(...Object.keys(jsonSchema().properties ?? {})), fc.anything())
+          .map(([name, value]) => ({ ...options, [name]: value })),
+        fc
+          .tuple(
+            fc.constantFrom("id", "name", "roles", "addresses", "failureDomain"),
+            fc.anything(),
+          )
+          .map(([name, value]) => ({
+            ...options,
+            hosts: [
+              ...(options.hosts as object[]),
+              { name: "x", id: 99, roles: ["compute"], [name]: value },
+            ],
+          })),
+      ),
+      (raw) =>
+        mistakesIn(raw).every((line) => line.startsWith("openstack-ha:") && line.includes("; ")),
+    ),
+    { numRuns: 500 },
+  );
+  t.pass();
+});
+
+// ---- IPv4 and spelling ----------------------------------------------------------------------------------------
+
+test("property: an address survives being a number", (t) => {
+  fc.assert(fc.property(fc.ipV4(), (text) => formatAddress(parseAddress(text)!) === text));
+  t.pass();
+});
+
+test("addresses and networks that are none", (t) => {
+  for (const text of [
+    "",
+    "10.0.0",
+    "10.0.0.0.0",
+    "10.0.0.256",
+    "10.0.0.01",
+    "10.0.0.-1",
+    "10.0.0.1 ",
+    "a.b.c.d",
+    "1e1.0.0.0",
+  ]) {
+    t.is(parseAddress(text), undefined, text);
+  }
+  for (const text of [
+    "10.0.0.0",
+    "10.0.0.0/",
+    "10.0.0.0/33",
+    "10.0.0.0/08",
+    "/24",
+    "10.0.0.0/24/24",
+  ]) {
+    t.is(parseCidr(text), undefined, text);
+  }
+});
+
+test("network arithmetic at the edges", (t) => {
+  const whole = parseCidr("0.0.0.0/0")!;
+  t.is(whole.last, 0xffffffff);
+  t.is(formatAddress(whole.last), "255.255.255.255");
+  t.is(formatCidr(parseCidr("192.168.255.255/17")!), "192.168.128.0/17");
+  t.true(overlap(parseCidr("10.0.0.0/23")!, parseCidr("10.0.1.0/24")!));
+  t.false(overlap(parseCidr("10.0.0.0/24")!, parseCidr("10.0.1.0/24")!));
+  const small = parseCidr("10.0.0.8/30")!;
+  t.deepEqual(
+    [8, 9, 10, 11, 12].map((last) => isHostAddress(small, parseAddress(`10.0.0.${last}`)!)),
+    [false, true, true, false, false],
+  );
+});
+
+test("did you mean", (t) => {
+  const words = ["hosts", "haproxy", "id", "secretVersions", "secrets"];
+  t.is(didYouMean("host", words), "hosts");
+  t.is(didYouMean("hsots", words), "hosts");
+  t.is(didYouMean("HAProxy", words), "haproxy");
+  t.is(didYouMean("secretVersion", words), "secretVersions");
+  t.is(didYouMean("di", words), "id");
+  t.is(didYouMean("vlan", words), undefined);
+  t.is(didYouMean("x", words), undefined, "a short word is near to everything");
+});
