@@ -48,8 +48,12 @@ export interface ServiceEntry {
   /** What is asked to know that it works. */
   readonly health: string;
   readonly packages: readonly string[];
-  /** Units that the packages would start at boot and that something else starts. */
+  /** Units that Debian enables when it installs the packages; here they start once they are configured. */
+  readonly units?: readonly string[];
+  /** Units that are never enabled: Pacemaker starts them, or nothing does. */
   readonly disabled?: readonly string[];
+  /** Units that must not be started by anyone, also not as another unit's dependency. */
+  readonly masked?: readonly string[];
   readonly ports: readonly Port[];
   readonly frontend?: Frontend;
   readonly registration?: Registration;
@@ -95,7 +99,8 @@ const ENTRIES = [
       "resource-agents",
     ],
     // pcsd listens to the network and takes half a gigabyte; the plan does what it would be asked for.
-    disabled: ["pcsd.service", "pcsd-ruby.service", "corosync.service", "pacemaker.service"],
+    disabled: ["pcsd-ruby.service", "pcsd.service"],
+    units: ["corosync.service", "pacemaker.service"],
     ports: [udp(5405, "Corosync (knet)"), udp(623, "IPMI, to the BMCs")],
     secrets: ["corosync-authkey", "pacemaker-bmc"],
     dependsOn: ["base"],
@@ -132,7 +137,9 @@ const ENTRIES = [
       "python3-pymysql",
       "socat",
     ],
-    disabled: ["mariadb.service"],
+    // Pacemaker's agent runs the server itself. Debian's OpenStack units want mysql.service, and systemd would start a
+    // second server on the same files.
+    masked: ["mariadb.service"],
     ports: [
       tcp(3306, "SQL"),
       tcp(4444, "state transfer (SST)"),
@@ -163,7 +170,7 @@ const ENTRIES = [
       "queues elect new leaders, clients reconnect to another node; systemd restarts it and it rejoins",
     health: "the node runs, sees every member, and no partition or alarm is known",
     packages: ["rabbitmq-server"],
-    disabled: ["rabbitmq-server.service", "epmd.service", "epmd.socket"],
+    units: ["rabbitmq-server.service"],
     ports: [tcp(4369, "Erlang port mapper"), tcp(5672, "AMQP"), tcp(25672, "Erlang distribution")],
     secrets: ["rabbitmq-cookie", "rabbitmq-openstack"],
     dependsOn: ["base"],
@@ -178,7 +185,7 @@ const ENTRIES = [
     whenItDies: "its keys are computed again; clients skip it for 30 s",
     health: "answers `version`",
     packages: ["memcached"],
-    disabled: ["memcached.service"],
+    units: ["memcached.service"],
     ports: [tcp(11211, "memcached")],
     secrets: [],
     dependsOn: ["base"],
@@ -193,7 +200,7 @@ const ENTRIES = [
     whenItDies: "HAProxy drops it after two failed checks; systemd restarts it",
     health: "/healthcheck for HAProxy; a token is issued and validated for status",
     packages: ["keystone", "python3-memcache", "python3-openstackclient", "python3-pymysql"],
-    disabled: ["keystone.service"],
+    units: ["keystone.service"],
     ports: [tcp(5000, "Identity API")],
     frontend: {
       name: "keystone",

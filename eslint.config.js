@@ -1,6 +1,17 @@
 const js = require("@eslint/js");
 const tseslint = require("typescript-eslint");
 
+// What Node gives every CommonJS file.
+const nodeGlobals = Object.fromEntries(
+  (
+    "__dirname __filename Buffer clearInterval clearTimeout console exports module process require " +
+    "setImmediate setInterval setTimeout URL"
+  )
+    .split(" ")
+    .map((name) => [name, "readonly"]),
+);
+nodeGlobals.module = "writable";
+
 module.exports = tseslint.config(
   { ignores: ["node_modules/", "**/snapshots/"] },
   js.configs.recommended,
@@ -8,7 +19,7 @@ module.exports = tseslint.config(
     files: ["**/*.js"],
     languageOptions: {
       sourceType: "commonjs",
-      globals: { __dirname: "readonly", module: "writable", require: "readonly" },
+      globals: nodeGlobals,
     },
   },
   {
@@ -18,6 +29,8 @@ module.exports = tseslint.config(
     rules: {
       // Arrays and records are indexed under noUncheckedIndexedAccess; `!` states what was checked.
       "@typescript-eslint/no-non-null-assertion": "off",
+      "@typescript-eslint/non-nullable-type-assertion-style": "off",
+      "@typescript-eslint/prefer-regexp-exec": "off",
       "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true }],
       // Pulumi resources are made for their effect on the graph.
       "no-new": "off",

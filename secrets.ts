@@ -32,6 +32,9 @@ export interface KeyFile {
   readonly secret: string;
 }
 
+/** The part of a cloud that its secrets depend on. */
+type SecretsOf = Pick<Cloud, "stack" | "hosts" | "keystone" | "secretVersions">;
+
 /** The secrets of one cloud. Every value is a secret output; names and versions are plain. */
 export class Secrets {
   private readonly values = new Map<string, pulumi.Output<string>>();
@@ -41,7 +44,7 @@ export class Secrets {
    * @throws ConfigError where there is no seed, unless this is a preview: then every value is unknown.
    */
   constructor(
-    private readonly cloud: Pick<Cloud, "stack" | "hosts" | "keystone" | "secretVersions">,
+    private readonly cloud: SecretsOf,
     private readonly inputs: SecretInputs = loadSecretInputs(),
   ) {}
 
@@ -120,6 +123,19 @@ export class Secrets {
     this.values.set(key, value);
     return value;
   }
+}
+
+/** Every secret of a cloud in clear, by name: for a search whether one has leaked. */
+export function plainSecrets(cloud: SecretsOf, seed: string): Map<string, string> {
+  const secrets = new Secrets(cloud, { seed: undefined, overrides: {} });
+  const hosts = cloud.hosts.map((host) => host.name);
+  return new Map(
+    secrets.names().flatMap((name) => {
+      const entry = findSecret(name, hosts);
+      const key = { seed, stack: cloud.stack, ...secrets.ref(name) };
+      return entry ? [[name, deriveText(key, entry)]] : [];
+    }),
+  );
 }
 
 /** What a secret is derived from. A change of any part gives an unrelated value. */

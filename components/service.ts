@@ -1,9 +1,10 @@
+import { createHash } from "node:crypto";
 import * as pulumi from "@pulumi/pulumi";
 import type { Cloud } from "../config";
 import type { Secrets } from "../secrets";
 import { type ServiceEntry, type ServiceName, service } from "../catalogue";
 import type { Host } from "./hosts/host";
-import { Step, type StepContent, type Stage } from "./step";
+import { Step, type StepArgs, type StepContent, type Stage, stepDocument } from "./step";
 
 /** What every room of the house is given. */
 export interface Context {
@@ -32,6 +33,9 @@ export abstract class Service extends pulumi.ComponentResource {
   /** The hosts that carry the service. */
   protected readonly on: readonly Host[];
 
+  /** Digest of each host's configure step: what a start step has to run again for. */
+  private readonly configurations = new Map<string, string>();
+
   protected constructor(
     name: ServiceName,
     protected readonly context: Context,
@@ -50,20 +54,24 @@ export abstract class Service extends pulumi.ComponentResource {
 
   protected stage(stage: Stage, content: (host: Host) => StepContent, ...after: After[]): PerHost {
     return new Map(
-      this.on.map((host) => [
-        host.name,
-        new Step(
-          `${this.entry.name}-${stage}-${host.name}`,
-          {
-            host,
-            service: this.entry.name,
-            stage,
-            secretsFrom: this.context.secrets,
-            ...content(host),
-          },
-          { parent: this, dependsOn: [...host.up, ...resolve(after, host)] },
-        ),
-      ]),
+      this.on.map((host) => {
+        const args: StepArgs = {
+          host,
+          service: this.entry.name,
+          stage,
+          secretsFrom: this.context.secrets,
+          ...content(host),
+          ...(stage === "start" ? { configuration: this.configurations.get(host.name) } : {}),
+        };
+        if (stage === "configure") this.configurations.set(host.name, digest(stepDocument(args)));
+        return [
+          host.name,
+          new Step(`${this.entry.name}-${stage}-${host.name}`, args, {
+            parent: this,
+            dependsOn: [...host.up, ...resolve(after, host)],
+          }),
+        ];
+      }),
     );
   }
 
@@ -76,25 +84,38 @@ export abstract class Service extends pulumi.ComponentResource {
 /** Content of an install step; the lab bakes its images with the same. */
 export function installContent(entry: ServiceEntry): StepContent {
   return {
-    params: { packages: entry.packages, disabled: entry.disabled ?? [] },
+    params: {
+      disabled: entry.disabled ?? [],
+      masked: entry.masked ?? [],
+      packages: entry.packages,
+      units: entry.units ?? [],
+    },
     script: "lib/install-packages.sh",
     timeout: 900,
   };
 }
 
 function resolve(after: readonly After[], host: Host): pulumi.Resource[] {
-  return after.flatMap((item) =>
-    item instanceof Map
-      ? [...item].flatMap(([on, step]) => (on === host.name ? [step] : []))
-      : resources(item),
-  );
+  return after.flatMap((item) => {
+    if (!isPerHost(item)) return resources(item);
+    const step = item.get(host.name);
+    return step ? [step] : [];
+  });
 }
 
 /** All resources that an `After` stands for. */
 export function resources(after: After): pulumi.Resource[] {
-  if (after instanceof Map) return [...after.values()];
+  if (isPerHost(after)) return [...after.values()];
   if ("everywhere" in after) return [...after.everywhere.values()];
-  return [after as pulumi.Resource];
+  return [after];
+}
+
+function isPerHost(after: After): after is PerHost {
+  return after instanceof Map;
+}
+
+function digest(text: string): string {
+  return createHash("sha256").update(text).digest("hex").slice(0, 16);
 }
 
 function capitalised(name: string): string {

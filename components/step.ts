@@ -71,6 +71,8 @@ export interface StepArgs extends StepContent {
   readonly service: string;
   readonly stage: Stage;
   readonly secretsFrom: Secrets;
+  /** Digest of the configuration that a start step starts: it runs again, and so restarts, when that changes. */
+  readonly configuration?: string | undefined;
 }
 
 /** Where base puts the runner on each host. */
@@ -103,7 +105,7 @@ export class Step extends command.remote.Command {
         ...opts,
         ...(args.host.machine ? { deletedWith: args.host.machine } : {}),
         customTimeouts: { create: timeout, update: timeout },
-        hooks: { onError: [retryDroppedConnection] },
+        hooks: { onError: [retryDroppedConnection()] },
       },
     );
   }
@@ -132,6 +134,7 @@ export function stepDocument(
       stage: args.stage,
       host: args.host.name,
       timeout: args.timeout ?? DEFAULT_TIMEOUT,
+      ...(args.configuration ? { configuration: args.configuration } : {}),
     },
     ...(args.directories ? { directories: args.directories } : {}),
     ...(args.files ? { files: args.files } : {}),
@@ -187,15 +190,22 @@ const DROPPED =
   /EOF|connection reset|broken pipe|connection refused|i\/o timeout|no route to host|remote command exited without exit status|handshake failed/i;
 const RETRIES = 3;
 
+let hook: pulumi.ErrorHook | undefined;
+
 /**
  * Run again a step whose connection was lost: its twin on the host ends by itself, and the repeated one finds its work
- * done. What a step reports as failed is final.
+ * done. What a step reports as failed is final. Made on first use, because it speaks to the engine.
  */
-export const retryDroppedConnection = new pulumi.ErrorHook(
-  "openstack-ha-retry-dropped-connection",
-  (args) => {
-    const latest = args.errors[0] ?? "";
-    const failed = /Process exited with status/.test(latest);
-    return !failed && DROPPED.test(latest) && args.errors.length <= RETRIES;
-  },
-);
+export function retryDroppedConnection(): pulumi.ErrorHook {
+  hook ??= new pulumi.ErrorHook("openstack-ha-retry-dropped-connection", (args) =>
+    isDroppedConnection(args.errors),
+  );
+  return hook;
+}
+
+/** Whether the newest of these errors (newest first) is worth another try. */
+export function isDroppedConnection(errors: readonly string[]): boolean {
+  const latest = errors[0] ?? "";
+  const failed = latest.includes("Process exited with status");
+  return !failed && DROPPED.test(latest) && errors.length <= RETRIES;
+}

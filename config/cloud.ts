@@ -42,6 +42,8 @@ export interface HostConfig {
 export interface LabOptions {
   readonly machineId: number;
   readonly bmcOffset: number;
+  /** Seconds. */
+  readonly postSeconds: number;
   /** The machine's own address on each network. */
   readonly machineAddresses: Readonly<Record<NetworkName, string>>;
 }

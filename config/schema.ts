@@ -54,7 +54,11 @@ const network = z
       9216,
       "Bytes of the largest packet on the wire. At least what IPv6 guests need, at most what switches call jumbo. Default 1500.",
     ).default(1500),
-    vlan: integer(1, 4094, "VLAN id, where the hosts' port carries the network tagged.").optional(),
+    vlan: integer(
+      1,
+      4094,
+      "VLAN id, where the hosts' port carries the network tagged. Without effect in the lab.",
+    ).optional(),
     gateway: address
       .describe("The network's router, if it has one. No host can have this address.")
       .optional(),
@@ -105,6 +109,12 @@ const lab = z
       254,
       "Number of the machine that runs the lab; its address on each network is the network's first address plus this. Default 1.",
     ).default(1),
+    postSeconds: integer(
+      0,
+      600,
+      "Seconds between power on by a management controller and the start of the system: the firmware's self-test. " +
+        "Default 10. Real servers take minutes; none at all would let a fenced host compete with the survivors for this machine's processors.",
+    ).default(10),
     bmcOffset: integer(
       1,
       65534,
@@ -155,11 +165,6 @@ const pacemaker = z
       10,
       3600,
       "Seconds after which a failure is forgiven. Default 60.",
-    ).default(60),
-    stonithTimeoutSeconds: integer(
-      5,
-      600,
-      "Seconds that fencing one host may take. Default 60 (Pacemaker's own); an IPMI power cycle takes under 10.",
     ).default(60),
     dcDeadtimeSeconds: integer(
       1,
@@ -267,11 +272,6 @@ const rabbitmq = z
       1048576,
       "MiB of free disk below which a broker stops taking messages. Default 512.",
     ).default(512),
-    heartbeatSeconds: integer(
-      5,
-      600,
-      "Seconds without a sign of life after which a client's connection is dropped. Default 60 (oslo.messaging's own).",
-    ).default(60),
     netTickSeconds: integer(
       5,
       300,
@@ -312,6 +312,11 @@ const keystone = z
       "Worker processes on each controller, 114 MB each. Default 2.",
     ).default(2),
     threads: integer(1, 64, "Threads of each process. Default 4.").default(4),
+    passwordHashRounds: integer(
+      4,
+      16,
+      "Doublings of the work that checking a password takes. Default 12 (Keystone's own): 0.25 s of CPU each login.",
+    ).default(12),
     tokenExpirationSeconds: integer(
       60,
       604800,

@@ -30,16 +30,6 @@ export const secretCatalogue = {
     meaning: "database account of the health check, without any rights",
     neededBy: ["galera"],
   },
-  "galera-sst": {
-    kind: "password",
-    meaning: "database account that mariabackup copies a donor with",
-    neededBy: ["galera"],
-  },
-  "haproxy-stats": {
-    kind: "password",
-    meaning: "account of HAProxy's statistics page",
-    neededBy: ["haproxy"],
-  },
   "keystone-admin": {
     kind: "password",
     meaning: "the cloud's admin user",
@@ -61,11 +51,6 @@ export const secretCatalogue = {
     meaning: "keys that tokens are encrypted with",
     neededBy: ["keystone"],
     per: "rotation",
-  },
-  "memcached-cache-key": {
-    kind: "password",
-    meaning: "key that cached tokens are encrypted with in memcached",
-    neededBy: ["keystone"],
   },
   "pacemaker-bmc": {
     kind: "password",

@@ -111,6 +111,8 @@ export function clusterOptions(cloud: Cloud): Record<string, string> {
   return {
     "cluster-recheck-interval": `${cloud.pacemaker.clusterRecheckSeconds}s`,
     "dc-deadtime": `${cloud.pacemaker.dcDeadtimeSeconds}s`,
+    // On a busy host Pacemaker would start one thing at a time, and a failover is when a host is busy.
+    "load-threshold": "400%",
     "no-quorum-policy": "stop",
     // A failed start counts as one failure of several, and is forgiven in time, instead of banning the host for good.
     "start-failure-is-fatal": "false",

@@ -65,7 +65,7 @@ export class Base extends Service {
         dependsOn: [...host.up],
         ...(host.machine ? { deletedWith: host.machine } : {}),
         customTimeouts: { create: "10m", update: "10m" },
-        hooks: { onError: [retryDroppedConnection] },
+        hooks: { onError: [retryDroppedConnection()] },
       },
     );
   }
@@ -95,7 +95,7 @@ export class Base extends Service {
         dependsOn: [...host.up, runner],
         ...(host.machine ? { deletedWith: host.machine } : {}),
         customTimeouts: { create: "5m", update: "5m" },
-        hooks: { onError: [retryDroppedConnection] },
+        hooks: { onError: [retryDroppedConnection()] },
       },
     );
   }

@@ -202,7 +202,7 @@ function hostSpec(cloud: Cloud, host: HostConfig, authorizedKey: string): object
     role: imageName(host),
     id: host.id,
     addresses: host.addresses,
-    bmc: host.bmc,
+    bmc: { ...host.bmc, postSeconds: cloud.lab.postSeconds },
     authorizedKey,
   };
 }

@@ -152,6 +152,8 @@ export function keystoneConf(cloud: Cloud): string {
       key_repository: `${CONF}/fernet-keys`,
       max_active_keys: keystone.fernet.maxActiveKeys,
     },
+    // bcrypt reads no more of a password; saying so keeps Keystone from warning of it at each login.
+    identity: { max_password_length: 72, password_hash_rounds: keystone.passwordHashRounds },
     oslo_middleware: { enable_proxy_headers_parsing: true },
     token: {
       allow_expired_window: keystone.allowExpiredWindowSeconds,
@@ -172,12 +174,16 @@ function uwsgiIni(cloud: Cloud): string {
     "close-on-exec = true",
     "close-on-exec2 = true",
     "die-on-term = true",
+    // A client that gave up is no error of ours.
+    "disable-write-exception = true",
     // HAProxy logs the requests; its health checks would be six lines a second here.
     "disable-logging = true",
     "enable-threads = true",
     "gid = keystone",
     // A worker that hangs on a request is replaced after this many seconds.
     "harakiri = 60",
+    "ignore-sigpipe = true",
+    "ignore-write-errors = true",
     "lazy-apps = true",
     "listen = 100",
     "log-4xx = true",

@@ -56,7 +56,7 @@ stage 'units off'
 in_root systemctl --quiet preset-all
 in_root systemctl --quiet set-default multi-user.target
 for link in "$root"/etc/rc[2345S].d/S*; do
-  [[ ! -L $link ]] || { name=${link##*/} && mv -fT "$link" "${link%/*}/K01${name:3}"; }
+  [[ ! -L $link ]] || { name=${link##*/} && mv -fT "$link" "${link%/*}/K${name#S}"; }
 done
 
 stage 'cleaning'

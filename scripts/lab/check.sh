@@ -64,7 +64,7 @@ verb_preflight() {
   if ((EUID == 0)); then check_kernel; else lacks "not root (uid $EUID)" "run it as root: sudo -E"; fi
   check_room "$hosts" "$memory" "$disk"
   check_subnets
-  report "${1:-}" "$hosts"
+  report "${1:-}"
 }
 
 check_keyring() {
@@ -168,7 +168,7 @@ report() {
     for line in "${FINDINGS[@]}"; do say "missing: ${line%%$'\t'*} -> ${line#*$'\t'}"; done
   fi
   if ((n > 0)); then
-    die "preflight: wanted a machine fit for $2 hosts, found $n things missing, listed above; fix them and run it again"
+    die "preflight: wanted a machine fit for the lab, found $n of its needs unmet, listed above; fix them and run it again"
   fi
   [[ $1 == --json ]] || echo 'unchanged: the machine is fit for the lab'
 }

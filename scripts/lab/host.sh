@@ -100,13 +100,18 @@ ssh_answers() {
   timeout 2 bash -c 'exec 3<>"/dev/tcp/$0/22" && read -r banner <&3 && [[ $banner == SSH-* ]]' "$1" 2>/dev/null
 }
 
-# wait_ssh HOST ADDRESS SECONDS
+# wait_ssh HOST ADDRESS SECONDS: ends early if the host went off.
 wait_ssh() {
-  wait_for "$3" ssh_answers "$2" && return
-  local found='powered on'
-  ! cg_dead "$(cg_host "$1")" || found=$(cat "$LABDIR/hosts/$1/power" 2>/dev/null || echo 'powered off')
+  local cg found='powered on'
+  cg=$(cg_host "$1")
+  if wait_for "$3" ssh_answers_or_off "$2" "$cg"; then
+    if cg_alive "$cg"; then return; fi
+    found=$(cat "$LABDIR/hosts/$1/power" 2>/dev/null || echo 'powered off')
+  fi
   die "host $1: wanted sshd on $2 within $3 s, found no answer ($found); see $LABDIR/hosts/$1/console.log"
 }
+
+ssh_answers_or_off() { cg_dead "$2" || ssh_answers "$1"; }
 
 # image_lower ROLE: the overlay's lower folders of the role's current image, top first.
 image_lower() {

@@ -27,14 +27,14 @@ verb_image() {
   eval "$vars"
   [[ $role =~ ^[a-z][a-z0-9-]*$ && $role != base ]] || die "role: wanted a-z, 0-9 and '-' (and not 'base'), found '$role'; rename it"
   [[ $runner == /* ]] || die "runner.path: wanted an absolute path, found '$runner'; fix the spec"
-  check_cache_path
+  check_path 'cache folder' "$CACHE" OPENSTACK_HA_CACHE
   mkdir -p "$CACHE"/{images,logs,apt/archives}
   started=$(now_ms)
 
   base=$(jq -cS --arg f "$IMAGE_FORMAT" --arg arch "$(dpkg --print-architecture)" \
     '{format: $f, arch: $arch, suite, base: (.base // [] | sort)}' <<<"$SPEC" | hash_key)
   # Without the runner: it is how a layer is baked, not what is in it, and a host is given its own.
-  key=$(jq -cS --arg base "$base" '. + {base: $base} | del(.runner.install)' <<<"$SPEC" | hash_key)
+  key=$(jq -cS --arg base "$base" '. + {base: $base} | del(.runner.install, .timeoutSeconds)' <<<"$SPEC" | hash_key)
   dir=$CACHE/images/$role/$key
 
   if [[ -e $dir/base && -e $CACHE/images/base/$base/root && $(readlink "$CACHE/images/$role/current") == "$key" ]]; then
@@ -42,25 +42,21 @@ verb_image() {
     return
   fi
   image_base "$base" "$suite"
-  lock_dir "$CACHE/images/$role" 3600 "image $role"
+  lock_dir "$CACHE/images/$role" 2100 "image $role"
   local did=updated
   if [[ ! -e $dir/base ]]; then
     image_role "$role" "$key" "$base" "$runner"
     did=created
+  elif [[ $(readlink "$CACHE/images/$role/current") == "$key" ]]; then
+    did=unchanged
   fi
   ln -sfn "$key" "$CACHE/images/$role/.current"
   mv -fT "$CACHE/images/$role/.current" "$CACHE/images/$role/current"
   unlock
-  echo "$did: image $role $key ($(seconds_since "$started") s)"
+  if [[ $did == unchanged ]]; then echo unchanged; else echo "$did: image $role $key ($(seconds_since "$started") s)"; fi
 }
 
 hash_key() { sha256sum | cut -c1-16; }
-
-check_cache_path() {
-  # Characters that overlayfs's mount options would need escaped.
-  [[ $CACHE =~ ^/[A-Za-z0-9_./@+-]+$ && $CACHE != /run/* ]] ||
-    die "cache folder: wanted an absolute path of letters, digits and _./@+- outside of /run, found '$CACHE'; set OPENSTACK_HA_CACHE"
-}
 
 # image_sources SUITE: apt lines of the machine's own Debian mirror(s), for SUITE; third-party sources are left out.
 image_sources() {
@@ -77,10 +73,10 @@ image_sources() {
   fi
   while read -r site codename; do
     case $codename in
-    '' | *-backports*) continue ;;
-    *-security) codename=$suite-security ;;
-    *-updates) codename=$suite-updates ;;
-    *) codename=$suite ;;
+      '' | *-backports*) continue ;;
+      *-security) codename=$suite-security ;;
+      *-updates) codename=$suite-updates ;;
+      *) codename=$suite ;;
     esac
     if site_serves "$site" "$codename"; then
       printf 'deb %s %s main\n' "$site" "$codename"
@@ -158,7 +154,7 @@ heading() { sed -n 's/^## //p' "$1" | tail -n 1; }
 image_base() {
   local sources key=$1 suite=$2 dir=$CACHE/images/base/$1 log=$CACHE/logs/image-base-$1.log packages arg
   [[ ! -e $dir/root ]] || return 0
-  lock_dir "$CACHE/images/base" 3600 'image base'
+  lock_dir "$CACHE/images/base" 1300 'image base'
   if [[ -e $dir/root ]]; then
     unlock
     return
@@ -197,7 +193,7 @@ image_role() {
   done
   # Hard links: each bake has an archive folder of its own (apt locks it), and none downloads a package twice.
   find "$CACHE/apt/archives" -name '*.deb' -exec ln -t "$BUILD/archives" {} +
-  logged "image $role" "$log" "$(jq -r '.timeoutSeconds // 3000' <<<"$SPEC")" -- \
+  logged "image $role" "$log" "$(jq -r '.timeoutSeconds // 1800' <<<"$SPEC")" -- \
     env ALLOWED_UNITS="${ALLOWED_UNITS[*]}" bash "$HERE/bake.sh" "$BUILD" "$CACHE/images/base/$base/root" "$runner" "$count"
   find "$BUILD/archives" -maxdepth 1 -name '*.deb' -links 1 -exec ln -f -t "$CACHE/apt/archives" {} +
   rm -rf "$BUILD"/{work,root,archives,lists,steps,sources.list,proxy.conf,runner}
@@ -214,7 +210,7 @@ verb_prune() {
   for dir in "$CACHE"/images/*/*/; do
     dir=${dir%/}
     role=${dir%/*}
-    [[ -e $dir/base && $(readlink "$role/current") != "${dir##*/}" ]] || continue
+    [[ ! -L $dir && -e $dir/base && $(readlink "$role/current") != "${dir##*/}" ]] || continue
     in_list "$dir/layer" "${used[@]}" || prune_one "$dir"
   done
   for dir in "$CACHE"/images/base/*/; do

@@ -62,6 +62,13 @@ spec_vars() {
   printf '%s' "$out"
 }
 
+# check_path WHAT PATH VARIABLE: no characters that the options of overlayfs or ipmi_sim would need escaped, and not
+# where a host's runner mounts its own.
+check_path() {
+  [[ $2 =~ ^/[A-Za-z0-9_./@+-]+$ && $2 != /run/* ]] ||
+    die "$1: wanted an absolute path of letters, digits and _./@+- outside of /run, found '$2'; set $3"
+}
+
 check_lab_name() {
   [[ $1 =~ ^[a-z][a-z0-9-]{0,19}$ ]] ||
     die "lab name: wanted a-z, 0-9 and '-', at most 20 characters, found '$1'; choose another stack name"
@@ -79,6 +86,7 @@ need_root() { ((EUID == 0)) || die "wanted root, found uid $EUID; run it as root
 # use_lab NAME: sets LAB, LABDIR, NETNS, NETNS_FILE.
 use_lab() {
   check_lab_name "$1"
+  check_path 'state folder' "$STATE" OPENSTACK_HA_STATE
   LAB=$1
   LABDIR=$STATE/labs/$LAB
   NETNS=osha-$LAB
@@ -187,7 +195,8 @@ cg_signal_kill() {
     return
   fi
   # Kernels before 5.14: repeat, for a process can fork while we read.
-  while cg_alive "$1"; do
+  local tries=0
+  while ((tries++ < 200)) && cg_alive "$1"; do
     while IFS= read -r f; do
       while read -r pid; do kill -KILL "$pid" 2>/dev/null || true; done <"$f"
     done < <(find "$1" -name cgroup.procs)

@@ -9,45 +9,45 @@ verb_power() {
   want_lab "$1"
   use_cgroup2
   case $action:$host in
-  off:--all)
-    local did=0
-    for host in $(lab_hosts); do
-      if cg_alive "$(cg_host "$host")"; then
-        host_lock "$host"
-        power_off "$host" 'lab power off --all'
-        unlock
-        did=$((did + 1))
-      fi
-    done
-    if ((did)); then echo "off: $did hosts of lab $LAB"; else echo unchanged; fi
-    return
-    ;;
-  on:* | off:* | reset:* | status:*) ;;
-  *) die "$usage; found '$action'" ;;
+    off:--all)
+      local did=0
+      for host in $(lab_hosts); do
+        if cg_alive "$(cg_host "$host")"; then
+          host_lock "$host"
+          power_off "$host" 'lab power off --all'
+          unlock
+          did=$((did + 1))
+        fi
+      done
+      if ((did)); then echo "off: $did hosts of lab $LAB"; else echo unchanged; fi
+      return
+      ;;
+    on:* | off:* | reset:* | status:*) ;;
+    *) die "$usage; found '$action'" ;;
   esac
   want_host "$host"
   case $action in
-  status)
-    if cg_alive "$(cg_host "$host")"; then echo on; else cat "$LABDIR/hosts/$host/power" 2>/dev/null || echo off; fi
-    return
-    ;;
-  reset | off)
-    host_lock "$host"
-    if [[ $action == off ]] && cg_dead "$(cg_host "$host")"; then
-      echo unchanged
+    status)
+      if cg_alive "$(cg_host "$host")"; then echo on; else cat "$LABDIR/hosts/$host/power" 2>/dev/null || echo off; fi
       return
-    fi
-    power_off "$host" "lab power off"
-    [[ $action == off ]] || power_on "$host"
-    ;;
-  on)
-    host_lock "$host"
-    if cg_alive "$(cg_host "$host")"; then
-      echo unchanged
-      return
-    fi
-    power_on "$host"
-    ;;
+      ;;
+    reset | off)
+      host_lock "$host"
+      if [[ $action == off ]] && cg_dead "$(cg_host "$host")"; then
+        echo unchanged
+        return
+      fi
+      power_off "$host" "lab power off"
+      [[ $action == off ]] || power_on "$host"
+      ;;
+    on)
+      host_lock "$host"
+      if cg_alive "$(cg_host "$host")"; then
+        echo unchanged
+        return
+      fi
+      power_on "$host"
+      ;;
   esac
   echo "$action: host $host of lab $LAB"
 }
@@ -68,23 +68,23 @@ verb_chassis() {
   local host=$2
   shift 2
   case "$*" in
-  'get power')
-    if cg_alive "$(cg_host "$host")"; then echo power:1; else echo power:0; fi
-    ;;
-  'set power 0') host_lock "$host" && power_off "$host" 'power off by its BMC' ;;
-  'set power 1')
-    host_lock "$host"
-    cg_alive "$(cg_host "$host")" || power_on "$host"
-    ;;
-  'set reset '* | 'set power_cycle '*)
-    host_lock "$host"
-    power_off "$host" 'reset by its BMC'
-    power_on "$host"
-    ;;
-  # A soft power off is what pressing the button does: the guest's init gets the signal for it.
-  'set shutdown '*) power_button "$host" ;;
-  'get '*) echo "$2:none" ;;
-  *) ;;
+    'get power')
+      if cg_alive "$(cg_host "$host")"; then echo power:1; else echo power:0; fi
+      ;;
+    'set power 0') host_lock "$host" && power_off "$host" 'power off by its BMC' ;;
+    'set power 1')
+      host_lock "$host"
+      cg_alive "$(cg_host "$host")" || power_on "$host" self-test
+      ;;
+    'set reset '* | 'set power_cycle '*)
+      host_lock "$host"
+      power_off "$host" 'reset by its BMC'
+      power_on "$host" self-test
+      ;;
+    # A soft power off is what pressing the button does: the guest's init gets the signal for it.
+    'set shutdown '*) power_button "$host" ;;
+    'get '*) echo "$2:none" ;;
+    *) ;;
   esac
 }
 
@@ -114,8 +114,11 @@ drop_peers() {
   done < <(host_var "$1" HOST_NICS)
 }
 
+# power_on HOST [self-test]: switched on by its BMC, a host is on at once and boots after its firmware's self-test, as a
+# server does.
 power_on() {
-  local dir=$LABDIR/hosts/$1 cg lower
+  local dir=$LABDIR/hosts/$1 cg lower post=0
+  [[ -z ${2:-} ]] || post=$(jq -r '.bmc.postSeconds // 0' "$dir/host.json")
   netns_exists || die "lab $LAB: wanted its namespace $NETNS, found none (was the machine restarted?); bring it back with: lab resume $LAB"
   for lower in $(tr ':' ' ' <"$dir/lower"); do
     [[ -d $lower ]] ||
@@ -128,7 +131,7 @@ power_on() {
   if [[ -e $dir/console.log && $(stat -c %s "$dir/console.log") -gt 1048576 ]]; then mv -f "$dir/console.log" "$dir/console.log.1"; fi
   printf '%(%FT%T)T on\n' -1 >>"$dir/console.log"
   detach "$cg/sup" "$dir/console.log" nsenter "--net=$NETNS_FILE" -- unshare --mount --propagation slave -- \
-    bash "$LABDIR/bin/runner.sh" "$dir"
+    bash "$LABDIR/bin/runner.sh" "$dir" "$post"
 }
 
 # --- BMC -----------------------------------------------------------------------------------------

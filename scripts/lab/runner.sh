@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs one host as long as it is powered on: runner.sh HOSTDIR, started by power.sh in the host's cgroup, in the
+# Runs one host as long as it is powered on: runner.sh HOSTDIR POST_SECONDS, started by power.sh in the host's cgroup, in the
 # lab's network namespace and in a mount namespace of its own, so that no mount shows up on the machine.
 set -euo pipefail
 dir=$1
@@ -9,6 +9,7 @@ dir=$1
 . "$dir/host.conf"
 
 note() { printf '%(%FT%T)T %s\n' -1 "$*" | tee "$dir/power"; }
+sleep "${2:-0}"
 trap 'note "off: the runner failed at line $LINENO, see console.log"' ERR
 
 mount --make-rprivate /
@@ -21,7 +22,6 @@ if [[ $(stat -fc %T /sys/fs/cgroup) != cgroup2fs ]]; then
   mount -t cgroup2 none /sys/fs/cgroup
 fi
 cgroup=/sys/fs/cgroup/$HOST_CGROUP
-# overlayfs takes relative paths, which keeps the options short.
 mount -t overlay overlay -o "lowerdir=$HOST_LOWER,upperdir=$dir/upper,workdir=$dir/work" "$dir/root"
 
 # As many open files as systemd gives on a real host, where this machine may raise its own limit.

@@ -6,7 +6,8 @@
 
 # param KEY: a parameter of the step. Lists come one item a line.
 param() {
-  jq -er --arg key "$1" '.[$key] | if type == "array" then .[] else . end' "$STEP_DIR/params.json" ||
+  jq -r --arg key "$1" 'if has($key) then .[$key] | if type == "array" then .[] else . end else error end' \
+    "$STEP_DIR/params.json" 2>/dev/null ||
     fail "parameter $1 is missing from the step's document"
 }
 
@@ -62,13 +63,14 @@ wait_for() {
   done
 }
 
-# packages_installed NAME...: Debian packages, without their recommendations and without starting anything.
+# packages_installed NAME...: Debian packages, without their recommendations and without starting anything. Says whether
+# any had to be installed.
 packages_installed() {
   local missing=() name
   for name in "$@"; do
     [[ $(dpkg-query -W -f '${db:Status-Abbrev}' "$name" 2>/dev/null) == "ii " ]] || missing+=("$name")
   done
-  ((${#missing[@]})) || return 0
+  ((${#missing[@]})) || return 1
   change "installed ${#missing[@]} packages (${missing[*]:0:4}...)" install_packages "${missing[@]}"
 }
 

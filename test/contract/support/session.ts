@@ -1,4 +1,4 @@
-import { mkdirSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import * as automation from "@pulumi/pulumi/automation";
 import type { EngineEvent, PulumiFn, Stack } from "@pulumi/pulumi/automation";
@@ -48,7 +48,10 @@ interface Options {
 export class Session {
   private program: PulumiFn = () => Promise.resolve();
 
-  private constructor(readonly stack: Stack) {}
+  private constructor(
+    readonly stack: Stack,
+    private readonly state: string,
+  ) {}
 
   static async open(folder: string, name: string): Promise<Session> {
     const workDir = join(folder, `work-${name}`);
@@ -70,7 +73,7 @@ export class Session {
         },
       },
     );
-    holder.session = new Session(stack);
+    holder.session = new Session(stack, state);
     return holder.session;
   }
 
@@ -78,7 +81,9 @@ export class Session {
     this.program = program;
     return observe(async (onEvent) => {
       const result = await this.stack.up({ ...options, onEvent, suppressOutputs: false });
-      return Object.fromEntries(Object.entries(result.outputs).map(([k, v]) => [k, v.value as unknown]));
+      return Object.fromEntries(
+        Object.entries(result.outputs).map(([k, v]) => [k, v.value as unknown]),
+      );
     });
   }
 
@@ -104,9 +109,12 @@ export class Session {
     });
   }
 
-  /** The stack as it is stored, as text. */
-  async stored(): Promise<string> {
-    return JSON.stringify(await this.stack.exportStack());
+  /** The stack as it is stored, with what is secret encrypted. */
+  stored(): string {
+    return readFileSync(
+      join(this.state, ".pulumi/stacks/contract", `${this.stack.name}.json`),
+      "utf8",
+    );
   }
 
   /** The names of the resources in the state, but the stack itself and providers. */

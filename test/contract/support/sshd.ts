@@ -33,7 +33,10 @@ export interface Key {
 
 export function generateKey(file: string, type = "ed25519", passphrase = ""): Key {
   execFileSync("ssh-keygen", ["-q", "-t", type, "-N", passphrase, "-C", "contract", "-f", file]);
-  return { private: readFileSync(file, "utf8"), public: readFileSync(`${file}.pub`, "utf8").trim() };
+  return {
+    private: readFileSync(file, "utf8"),
+    public: readFileSync(`${file}.pub`, "utf8").trim(),
+  };
 }
 
 export async function freePort(): Promise<number> {
@@ -97,9 +100,12 @@ export async function startSshd(folder: string, options: SshServerOptions): Prom
     ...(options.config ?? []),
   ];
   writeFileSync(config, `${lines.join("\n")}\n`);
-  const [command = SSHD, ...args] = [...(options.wrapper ?? []), SSHD, "-D", "-e", "-f", config];
+  const args = [...(options.wrapper ?? []), SSHD, "-D", "-e", "-f", config];
   let log = "";
-  const child = spawn(command, args, { stdio: ["ignore", "ignore", "pipe"] });
+  // Ends with the test, however that ends.
+  const child = spawn("setpriv", ["--pdeathsig", "KILL", ...args], {
+    stdio: ["ignore", "ignore", "pipe"],
+  });
   child.stderr.on("data", (data: Buffer) => (log += data.toString()));
   if (!(await eventually(() => child.exitCode === null && accepts(port), 10_000))) {
     child.kill();
@@ -133,8 +139,13 @@ export interface Agent {
 /** Starts an SSH agent that holds one key. */
 export async function startAgent(folder: string, keyFile: string): Promise<Agent> {
   const socket = join(folder, "agent.sock");
-  const child: ChildProcess = spawn("ssh-agent", ["-D", "-a", socket], { stdio: "ignore" });
-  if (!(await eventually(() => existsSync(socket), 5_000))) throw new Error("ssh-agent did not start");
+  const child: ChildProcess = spawn(
+    "setpriv",
+    ["--pdeathsig", "KILL", "ssh-agent", "-D", "-a", socket],
+    { stdio: "ignore" },
+  );
+  if (!(await eventually(() => existsSync(socket), 5_000)))
+    throw new Error("ssh-agent did not start");
   execFileSync("ssh-add", ["-q", keyFile], {
     env: { ...process.env, SSH_AUTH_SOCK: socket },
     stdio: "ignore",
@@ -153,7 +164,10 @@ export function withPasswordUser(
 ): readonly string[] | undefined {
   try {
     execFileSync("unshare", ["--mount", "true"], { stdio: "ignore" });
-    const hash = execFileSync("openssl", ["passwd", "-6", "-stdin"], { input: password, encoding: "utf8" });
+    const hash = execFileSync("openssl", ["passwd", "-6", "-stdin"], {
+      input: password,
+      encoding: "utf8",
+    });
     const { uid, gid } = userInfo();
     if (uid !== 0) return undefined;
     mkdirSync(folder, { recursive: true });

@@ -8,7 +8,7 @@ export const repository = resolve(__dirname, "../../..");
 type Environment = Record<string, string>;
 
 function readEnvironment(): Environment {
-  const script = 'eval "$("$1" env)" && exec env -0';
+  const script = 'set -e; exports=$("$1" env); eval "$exports"; exec env -0';
   const toolchain = join(repository, "toolchain/toolchain");
   const output = execFileSync("bash", ["-c", script, "bash", toolchain], {
     encoding: "utf8",

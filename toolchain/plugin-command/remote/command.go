@@ -15,8 +15,8 @@ import (
 	"openstack-ha/toolchain/plugin-command/capture"
 )
 
-// graceOnCancel is how long a cancelled command has to end by itself.
-const graceOnCancel = 2 * time.Second
+// graceOnCancel is how long to wait after each way to end a cancelled command.
+const graceOnCancel = time.Second
 
 // Logging says which streams of a command are logged.
 type Logging string
@@ -149,7 +149,7 @@ func (c *CommandOutputs) run(ctx context.Context, command string) error {
 	return nil
 }
 
-// runSession runs a command to its end. A cancellation asks the command to end, and then leaves it.
+// runSession runs a command to its end. A cancellation ends the command at the host, and leaves it if it does not go.
 func runSession(ctx context.Context, client *client, session *ssh.Session, command string) error {
 	done := make(chan error, 1)
 	go func() { done <- session.Run(command) }()
@@ -162,14 +162,37 @@ func runSession(ctx context.Context, client *client, session *ssh.Session, comma
 		return err
 	case <-ctx.Done():
 	}
-	// In the background and with a limit, since the host may be gone.
+	// In the background and with limits, since the host may be gone.
 	go func() { _ = session.Signal(ssh.SIGTERM) }()
+	select {
+	case <-done:
+		return ctx.Err()
+	case <-time.After(graceOnCancel):
+	}
+	go terminateAll(client)
 	select {
 	case <-done:
 	case <-time.After(graceOnCancel):
 	}
-	_ = client.Close()
 	return ctx.Err()
+}
+
+// terminateAll ends all that runs at the host through this connection. OpenSSH refuses signals for a root login, and without a
+// terminal it ends nothing when a connection goes.
+func terminateAll(client *client) {
+	session, err := client.NewSession()
+	if err != nil {
+		return
+	}
+	defer session.Close()
+	// Each command is the leader of a process group, and a child of the process that serves the connection.
+	_ = session.Run(`exec /bin/sh -c '
+for stat in /proc/[0-9]*/stat; do
+  read -r line <"$stat" || continue
+  pid=${line%% *}
+  set -- ${line##*) }
+  [ "$2" != "$PPID" ] || [ "$pid" = $$ ] || kill -s TERM -- "-$pid"
+done' 2>/dev/null`)
 }
 
 func (c *CommandOutputs) setEnvironment(ctx context.Context, session *ssh.Session) error {

@@ -1,0 +1,79 @@
+import {
+  bmcOff,
+  bmcPassword,
+  firstSuccess,
+  killContainer,
+  median,
+  onHost,
+  openLab,
+  option,
+  outage,
+  seconds,
+  sleep,
+  TokenClient,
+  untilHealthy,
+  vipHolder,
+} from "./lib";
+
+/**
+ * Power off the controller that holds the public VIP, round after round, while a token is asked for every 0.2 s; odd
+ * rounds through its BMC, even ones by killing its container. Each round ends when every check is well again, with no
+ * hand on it.
+ *
+ *   npm run bench:failover -- [--stack dev] [--rounds 10]
+ */
+async function main(): Promise<void> {
+  const lab = openLab(option("stack", "dev"));
+  const rounds = Number(option("rounds", "10"));
+  const password = bmcPassword(lab);
+  await untilHealthy(lab, 120);
+
+  const outages: number[] = [];
+  console.log("round  victim  how   outage  first answer  failed  healed  fenced");
+  for (let round = 1; round <= rounds; round++) {
+    const victim = vipHolder(lab, "public");
+    const byBmc = round % 2 === 1;
+    const witness = lab.cloud.hosts.find((host) => host.name !== victim)?.name as string;
+    const fencedBefore = fencings(lab, witness, victim);
+    const client = new TokenClient(lab);
+    client.start();
+    await sleep(3000);
+    const event = Date.now();
+    if (byBmc) bmcOff(lab, victim, password);
+    else killContainer(lab, victim);
+    await sleep(15_000);
+    await client.stop();
+    const down = outage(client.samples, event);
+    const healed = (await untilHealthy(lab, 240)) + 15_000;
+    const fenced = fencings(lab, witness, victim) - fencedBefore;
+    outages.push(down);
+    const failed = client.samples.filter((sample) => !sample.ok).length;
+    console.log(
+      [
+        String(round).padEnd(5),
+        victim.padEnd(6),
+        (byBmc ? "BMC" : "kill").padEnd(4),
+        `${seconds(down)} s`.padEnd(6),
+        `${seconds(firstSuccess(client.samples, event))} s`.padEnd(12),
+        `${failed}/${client.samples.length}`.padEnd(6),
+        `${seconds(healed)} s`.padEnd(6),
+        String(fenced),
+      ].join("  "),
+    );
+  }
+  console.log(
+    `outage in ${rounds} rounds: median ${seconds(median(outages))} s, least ${seconds(Math.min(...outages))} s, worst ${seconds(Math.max(...outages))} s`,
+  );
+}
+
+/** How often a host was fenced, by the cluster's own history. */
+function fencings(lab: ReturnType<typeof openLab>, witness: string, victim: string): number {
+  const history = onHost(
+    lab,
+    witness,
+    `stonith_admin --history ${victim} --verbose 2>/dev/null || true`,
+  );
+  return (history.match(/(was able to|Successfully|succeeded|complete)/gi) ?? []).length;
+}
+
+void main();

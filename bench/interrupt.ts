@@ -1,0 +1,41 @@
+import { openLab, option, seconds, untilHealthy } from "./lib";
+import { Scratch } from "./scratch";
+
+/**
+ * Kill a first deployment (SIGKILL, its whole process group) at several points, run it again each time, and see that
+ * it ends in the same healthy cloud.
+ *
+ *   npm run bench:interrupt -- [--points 10]
+ */
+async function main(): Promise<void> {
+  const points = Number(option("points", "10"));
+  const rows: string[] = [];
+  let broken = 0;
+  for (let point = 1; point <= points; point++) {
+    const scratch = new Scratch("interrupt", "10.79.");
+    try {
+      // A deployment makes about 90 resources.
+      const resources = Math.round((88 * point) / (points + 0.5));
+      const killed = await scratch.killedUp(resources);
+      const start = Date.now();
+      const status = scratch.cloud("up");
+      if (status !== 0) throw new Error(`the second up ended with ${String(status)}`);
+      await untilHealthy(openLab(scratch.stack), 60);
+      rows.push(
+        `${point}  killed at ${resources} resources (${killed.toFixed(1)} s), repaired in ${seconds(Date.now() - start)} s, all well`,
+      );
+    } catch (error) {
+      broken++;
+      rows.push(
+        `${point}  NOT REPAIRED: ${error instanceof Error ? error.message : String(error)}`,
+      );
+    } finally {
+      scratch.dispose();
+    }
+    console.log(rows.at(-1));
+  }
+  console.log(["", ...rows, `${points - broken} of ${points} repaired`].join("\n"));
+  process.exitCode = broken ? 1 : 0;
+}
+
+void main();

@@ -1,0 +1,215 @@
+import { execFileSync, spawnSync } from "node:child_process";
+import * as http from "node:http";
+import * as path from "node:path";
+import type { Cloud } from "../config";
+import { cloudHealth, type Health } from "../tools/status";
+import { cloudFolder, type Outputs, stackCloud, stackOutputs } from "../tools/stack";
+
+/** What the benches share: a deployed lab, its power switch, and a client that asks for tokens all the time. */
+
+export const ROOT = path.join(__dirname, "..");
+
+export interface Lab {
+  readonly stack: string;
+  readonly cloud: Cloud;
+  readonly outputs: Outputs;
+}
+
+export function openLab(stack: string): Lab {
+  return { stack, cloud: stackCloud(stack), outputs: stackOutputs(stack) };
+}
+
+export const sleep = (ms: number): Promise<void> =>
+  new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Seconds with one decimal of a time in milliseconds. */
+export const seconds = (ms: number): string => (ms / 1000).toFixed(1);
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = Math.floor(sorted.length / 2);
+  return sorted.length % 2
+    ? (sorted[middle] as number)
+    : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2;
+}
+
+/** Run a command on a host of the lab; its standard output. Throws if it fails or takes longer than a minute. */
+export function onHost(lab: Lab, host: string, command: string, input = ""): string {
+  const config = path.join(cloudFolder(lab.stack), "ssh_config");
+  return execFileSync("ssh", ["-F", config, host, command], {
+    encoding: "utf8",
+    input,
+    timeout: 60_000,
+    stdio: ["pipe", "pipe", "pipe"],
+  });
+}
+
+/** The controller that holds a VIP, asked of the first that answers. */
+export function vipHolder(lab: Lab, vip: "internal" | "public"): string {
+  for (const host of lab.cloud.hosts) {
+    const asked = spawnSync(
+      "ssh",
+      [
+        "-F",
+        path.join(cloudFolder(lab.stack), "ssh_config"),
+        host.name,
+        `crm_resource --resource vip-${vip} --locate --quiet`,
+      ],
+      { encoding: "utf8", timeout: 20_000 },
+    );
+    const holder = asked.stdout.trim();
+    if (asked.status === 0 && holder) return holder;
+  }
+  throw new Error(`no controller says who holds the ${vip} VIP`);
+}
+
+/** Power off as a cut cable does it: the container's processes are gone at once. */
+export function killContainer(lab: Lab, host: string): void {
+  execFileSync(path.join(ROOT, "scripts/lab/lab"), ["power", lab.stack, "off", host], {
+    stdio: "pipe",
+  });
+}
+
+/** Power off through the host's BMC, by IPMI, as another machine of the rack would. */
+export function bmcOff(lab: Lab, host: string, password: string): void {
+  const bmc = lab.cloud.hosts.find((each) => each.name === host)?.bmc;
+  if (!bmc) throw new Error(`no host ${host}`);
+  execFileSync(
+    path.join(ROOT, "scripts/lab/lab"),
+    [
+      ...["exec", lab.stack, "--", "ipmitool", "-I", "lanplus", "-C", "3", "-E"],
+      ...["-H", bmc.address, "-p", String(bmc.port), "-U", bmc.user, "chassis", "power", "off"],
+    ],
+    { stdio: "pipe", env: { ...process.env, IPMI_PASSWORD: password } },
+  );
+}
+
+/** The BMCs' password, from a host that fences with it. */
+export function bmcPassword(lab: Lab): string {
+  return onHost(lab, lab.cloud.hosts[0]?.name ?? "", "/etc/openstack-ha/bmc-password").trim();
+}
+
+/** Wait until every check of every host is well; how long that took, in milliseconds, or what is not well. */
+export async function untilHealthy(lab: Lab, limitSeconds: number): Promise<number> {
+  const start = Date.now();
+  let health: Health[] = [];
+  while (Date.now() - start < limitSeconds * 1000) {
+    health = await cloudHealth(lab.cloud, lab.stack);
+    if (health.every((each) => each.ok)) return Date.now() - start;
+    await sleep(1000);
+  }
+  const wrong = health
+    .filter((each) => !each.ok)
+    .map((each) => `${each.host} ${each.service}: ${each.detail}`);
+  throw new Error(`not healthy after ${limitSeconds} s: ${wrong.join("; ")}`);
+}
+
+export interface Sample {
+  /** Milliseconds since the epoch. */
+  readonly start: number;
+  readonly end: number;
+  readonly ok: boolean;
+  readonly detail: string;
+}
+
+/** Asks for a token through a VIP every `interval` milliseconds, whether or not the last request has been answered. */
+export class TokenClient {
+  readonly samples: Sample[] = [];
+  private timer: NodeJS.Timeout | undefined;
+  private readonly body: string;
+
+  constructor(
+    private readonly lab: Lab,
+    private readonly vip: "internal" | "public" = "public",
+    private readonly interval = 200,
+    private readonly timeout = 3000,
+  ) {
+    this.body = JSON.stringify({
+      auth: {
+        identity: {
+          methods: ["password"],
+          password: {
+            user: { name: "admin", domain: { id: "default" }, password: lab.outputs.adminPassword },
+          },
+        },
+        scope: { project: { name: "admin", domain: { id: "default" } } },
+      },
+    });
+  }
+
+  start(): void {
+    this.timer = setInterval(
+      () => void this.ask().then((s) => this.samples.push(s)),
+      this.interval,
+    );
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.timer);
+    await sleep(this.timeout + 200);
+    this.samples.sort((a, b) => a.start - b.start);
+  }
+
+  ask(): Promise<Sample> {
+    const start = Date.now();
+    return new Promise((resolve) => {
+      const done = (ok: boolean, detail: string): void => {
+        clearTimeout(limit);
+        resolve({ start, end: Date.now(), ok, detail });
+      };
+      const request = http.request(
+        `http://${this.lab.cloud.vips[this.vip]}:5000/v3/auth/tokens`,
+        {
+          method: "POST",
+          agent: false,
+          headers: {
+            "content-type": "application/json",
+            "content-length": Buffer.byteLength(this.body),
+          },
+        },
+        (response) => {
+          response.resume();
+          response.on("end", () => {
+            done(response.statusCode === 201, `HTTP ${String(response.statusCode)}`);
+          });
+        },
+      );
+      const limit = setTimeout(() => {
+        request.destroy();
+        done(false, "timeout");
+      }, this.timeout);
+      request.on("error", (error) => {
+        done(false, error.message);
+      });
+      request.end(this.body);
+    });
+  }
+}
+
+/**
+ * Time from an event until tokens are issued again for good: the end of the first good request that started after the
+ * last failed one did. 0 if none failed.
+ */
+export function outage(samples: readonly Sample[], event: number): number {
+  const failed = samples.filter((sample) => !sample.ok && sample.end >= event);
+  if (failed.length === 0) return 0;
+  const last = Math.max(...failed.map((sample) => sample.start));
+  const back = samples
+    .filter((sample) => sample.ok && sample.start > last)
+    .map((sample) => sample.end);
+  return back.length ? Math.min(...back) - event : Number.POSITIVE_INFINITY;
+}
+
+/** Time from an event to the first good answer to a request that started after it. */
+export function firstSuccess(samples: readonly Sample[], event: number): number {
+  const good = samples
+    .filter((sample) => sample.ok && sample.start > event)
+    .map((sample) => sample.end);
+  return good.length ? Math.min(...good) - event : Number.POSITIVE_INFINITY;
+}
+
+/** `--name value` of the command line. */
+export function option(name: string, fallback: string): string {
+  const at = process.argv.indexOf(`--${name}`);
+  return at < 0 ? fallback : (process.argv[at + 1] ?? fallback);
+}

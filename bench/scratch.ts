@@ -1,0 +1,108 @@
+import { spawn, spawnSync } from "node:child_process";
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
+import { ROOT } from "./lib";
+
+/**
+ * A stack of its own for a test or a bench: the dev stack on other subnets, with its state in a temporary folder, so
+ * that a person's own lab can stand beside it.
+ */
+export class Scratch {
+  /** Everything that was printed to a person so far. */
+  console = "";
+  private readonly config: string;
+  private readonly backend: string;
+  private readonly environment: NodeJS.ProcessEnv;
+
+  /** @param prefix First two numbers of all its addresses, such as `10.78.`. */
+  constructor(
+    readonly stack: string,
+    prefix: string,
+  ) {
+    this.config = path.join(ROOT, `Pulumi.${stack}.yaml`);
+    this.backend = fs.mkdtempSync(path.join(os.tmpdir(), "openstack-ha-backend-"));
+    const dev = fs.readFileSync(path.join(ROOT, "Pulumi.dev.yaml"), "utf8");
+    const text = dev
+      .replaceAll("10.77.", prefix)
+      .split("\n")
+      .filter((line) => !/^encryptionsalt|seed:|secure:/.test(line.trim()));
+    fs.writeFileSync(this.config, text.join("\n"));
+    this.environment = {
+      ...process.env,
+      STACK: stack,
+      PULUMI_BACKEND_URL: `file://${this.backend}`,
+      PULUMI_CONFIG_PASSPHRASE: "scratch",
+    };
+    // Also for what reads the stack in this very process.
+    Object.assign(process.env, this.environment);
+  }
+
+  /** tools/cloud, shown as it goes: a lab takes minutes. */
+  cloud(verb: string): number | null {
+    return this.run(
+      "bash",
+      "-c",
+      `tools/cloud ${verb} 2>&1 | tee /dev/stderr; exit "\${PIPESTATUS[0]}"`,
+    ).status;
+  }
+
+  /** The pulumi command on this stack. */
+  pulumi(...args: string[]): { readonly status: number | null; readonly stdout: string } {
+    return this.run("pulumi", ...args, "--stack", this.stack);
+  }
+
+  /**
+   * Start `up`, and kill its whole process group when so many resources are there.
+   * @returns how many seconds it had run.
+   * @throws Error if it ended before.
+   */
+  async killedUp(resources: number): Promise<number> {
+    const start = Date.now();
+    const child = spawn("tools/cloud", ["up"], {
+      cwd: ROOT,
+      detached: true,
+      env: this.environment,
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    await new Promise<void>((resolve, reject) => {
+      let created = 0;
+      child.stdout.on("data", (data: Buffer) => {
+        process.stderr.write(data);
+        this.console += data.toString();
+        created += data.toString().match(/ created( |$)/gm)?.length ?? 0;
+        if (created >= resources) resolve();
+      });
+      child.on("close", () => {
+        reject(new Error(`up ended before it had made ${resources} resources`));
+      });
+    });
+    if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+    // The engine died without a word, so its lock stands: what a person is told to do then.
+    spawnSync("pulumi", ["cancel", "--yes", "--stack", this.stack], {
+      cwd: ROOT,
+      env: this.environment,
+      stdio: "ignore",
+    });
+    return (Date.now() - start) / 1000;
+  }
+
+  /** Take everything of it away. */
+  dispose(): void {
+    this.cloud("destroy");
+    fs.rmSync(this.config, { force: true });
+    fs.rmSync(this.backend, { recursive: true, force: true });
+  }
+
+  private run(command: string, ...args: string[]): { status: number | null; stdout: string } {
+    const done = spawnSync(command, args, {
+      cwd: ROOT,
+      encoding: "utf8",
+      env: this.environment,
+      maxBuffer: 1 << 28,
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    this.console += done.stdout;
+    return done;
+  }
+}

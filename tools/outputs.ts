@@ -1,0 +1,107 @@
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { stringify } from "yaml";
+import type { Cloud } from "../config";
+import { cloudFolder, type Outputs, stackCloud, stackName, stackOutputs } from "./stack";
+import { topologySvg } from "./topology";
+
+/**
+ * npm run outputs [STACK]: write what a person needs into .cloud/STACK, from the stack's outputs, on any machine that
+ * may read the stack: clouds.yaml, openrc, ssh_config with its key and known hosts, and the topology as a picture.
+ */
+
+const ONLY_OWNER = 0o600;
+
+function main(): void {
+  const stack = stackName();
+  const cloud = stackCloud(stack);
+  const outputs = stackOutputs(stack);
+  const folder = cloudFolder(stack);
+  fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const write = (name: string, content: string, mode = ONLY_OWNER): void => {
+    const temporary = path.join(folder, `.${name}.new`);
+    fs.writeFileSync(temporary, content, { mode });
+    fs.chmodSync(temporary, mode);
+    fs.renameSync(temporary, path.join(folder, name));
+  };
+  write("clouds.yaml", cloudsYaml(stack, outputs));
+  write("openrc", openrc(outputs));
+  write("id_ed25519", outputs.sshPrivateKey);
+  write("known_hosts", knownHosts(cloud, outputs));
+  write("ssh_config", sshConfig(cloud, folder));
+  write("topology.svg", topologySvg(cloud), 0o644);
+
+  const shown = path.relative(process.cwd(), folder);
+  for (const [name, url] of Object.entries(outputs.endpoints))
+    console.log(`${name.padEnd(12)} ${url}`);
+  console.log(`openrc       source ${shown}/openrc`);
+  console.log(`clouds.yaml  OS_CLIENT_CONFIG_FILE=${shown}/clouds.yaml OS_CLOUD=${stack}`);
+  console.log(`hosts        ssh -F ${shown}/ssh_config ${cloud.hosts[0]?.name ?? "HOST"}`);
+  console.log(`topology     ${shown}/topology.svg`);
+}
+
+/** https://docs.openstack.org/openstacksdk/latest/user/config/configuration.html */
+export function cloudsYaml(stack: string, outputs: Outputs): string {
+  return stringify({
+    clouds: {
+      [stack]: {
+        auth: {
+          auth_url: outputs.authUrl,
+          password: outputs.adminPassword,
+          project_domain_name: "Default",
+          project_name: "admin",
+          user_domain_name: "Default",
+          username: "admin",
+        },
+        identity_api_version: 3,
+        interface: "public",
+        region_name: outputs.region,
+      },
+    },
+  });
+}
+
+export function openrc(outputs: Outputs): string {
+  const variables = {
+    OS_AUTH_URL: outputs.authUrl,
+    OS_IDENTITY_API_VERSION: "3",
+    OS_INTERFACE: "public",
+    OS_PASSWORD: outputs.adminPassword,
+    OS_PROJECT_DOMAIN_NAME: "Default",
+    OS_PROJECT_NAME: "admin",
+    OS_REGION_NAME: outputs.region,
+    OS_USERNAME: "admin",
+    OS_USER_DOMAIN_NAME: "Default",
+  };
+  return Object.entries(variables)
+    .map(([name, value]) => `export ${name}='${value.replaceAll("'", "'\\''")}'\n`)
+    .join("");
+}
+
+function knownHosts(cloud: Cloud, outputs: Outputs): string {
+  return cloud.hosts
+    .map(
+      (host) =>
+        `${host.name},${host.addresses.management} ${outputs.sshHostKeys[host.name] ?? ""}\n`,
+    )
+    .join("");
+}
+
+function sshConfig(cloud: Cloud, folder: string): string {
+  const hosts = cloud.hosts.map(
+    (host) => `Host ${host.name}\n  HostName ${host.addresses.management}\n`,
+  );
+  return [
+    ...hosts,
+    `Host ${cloud.hosts.map((host) => host.name).join(" ")}
+  User root
+  IdentityFile ${folder}/id_ed25519
+  IdentitiesOnly yes
+  UserKnownHostsFile ${folder}/known_hosts
+  StrictHostKeyChecking yes
+  ConnectTimeout 5
+`,
+  ].join("\n");
+}
+
+if (require.main === module) main();

@@ -1,0 +1,64 @@
+import { execFileSync } from "node:child_process";
+import * as path from "node:path";
+import { type Cloud, parseCloud } from "../config";
+
+/** What the tools for people know of a stack: its configuration, its outputs, and where its files are. */
+
+const ROOT = path.join(__dirname, "..");
+const PROJECT = "openstack-ha";
+
+/** Folder of a stack's files for people; only their owner can read it. */
+export function cloudFolder(stack: string): string {
+  return path.join(ROOT, ".cloud", stack);
+}
+
+/** The stack's name, from the command line. */
+export function stackName(): string {
+  return process.argv[2] && !process.argv[2].startsWith("-") ? process.argv[2] : "dev";
+}
+
+/** The stack's configuration, by the same door as the program's. */
+export function stackCloud(stack: string): Cloud {
+  const all = JSON.parse(pulumi("config", "--json", "--stack", stack)) as Record<
+    string,
+    { value?: string; objectValue?: unknown; secret: boolean }
+  >;
+  const raw = Object.fromEntries(
+    Object.entries(all)
+      .filter(([key, entry]) => key.startsWith(`${PROJECT}:`) && !entry.secret)
+      .map(([key, entry]) => [
+        key.slice(PROJECT.length + 1),
+        entry.objectValue ?? scalar(entry.value),
+      ]),
+  );
+  return parseCloud(raw, { project: PROJECT, stack });
+}
+
+/** The stack's outputs, secrets in clear. */
+export function stackOutputs(stack: string): Outputs {
+  return JSON.parse(
+    pulumi("stack", "output", "--json", "--show-secrets", "--stack", stack),
+  ) as Outputs;
+}
+
+export interface Outputs {
+  readonly authUrl: string;
+  readonly adminPassword: string;
+  readonly region: string;
+  readonly sshPrivateKey: string;
+  readonly sshHostKeys: Readonly<Record<string, string>>;
+  readonly endpoints: Readonly<Record<string, string>>;
+}
+
+function pulumi(...args: string[]): string {
+  return execFileSync("pulumi", args, {
+    cwd: ROOT,
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+}
+
+function scalar(value: string | undefined): unknown {
+  if (value === "true" || value === "false") return value === "true";
+  return value;
+}
