@@ -1,8 +1,8 @@
 import {
   bmcOff,
   bmcPassword,
-  firstSuccess,
   killContainer,
+  longestGap,
   median,
   onHost,
   openLab,
@@ -29,7 +29,7 @@ async function main(): Promise<void> {
   await untilHealthy(lab, 120);
 
   const outages: number[] = [];
-  console.log("round  victim  how   outage  first answer  failed  healed  fenced");
+  console.log("round  victim  how   outage  longest gap  failed  healed  fenced");
   for (let round = 1; round <= rounds; round++) {
     const victim = vipHolder(lab, "public");
     const byBmc = round % 2 === 1;
@@ -54,7 +54,7 @@ async function main(): Promise<void> {
         victim.padEnd(6),
         (byBmc ? "BMC" : "kill").padEnd(4),
         `${seconds(down)} s`.padEnd(6),
-        `${seconds(firstSuccess(client.samples, event))} s`.padEnd(12),
+        `${seconds(longestGap(client.samples, event))} s`.padEnd(11),
         `${failed}/${client.samples.length}`.padEnd(6),
         `${seconds(healed)} s`.padEnd(6),
         String(fenced),

@@ -187,25 +187,23 @@ export class TokenClient {
 }
 
 /**
- * Time from an event until tokens are issued again for good: the end of the first good request that started after the
- * last failed one did. 0 if none failed.
+ * Time from an event to the first good answer to a request that was sent after it, in milliseconds. Infinity if there
+ * was none.
  */
 export function outage(samples: readonly Sample[], event: number): number {
-  const failed = samples.filter((sample) => !sample.ok && sample.end >= event);
-  if (failed.length === 0) return 0;
-  const last = Math.max(...failed.map((sample) => sample.start));
-  const back = samples
-    .filter((sample) => sample.ok && sample.start > last)
-    .map((sample) => sample.end);
-  return back.length ? Math.min(...back) - event : Number.POSITIVE_INFINITY;
-}
-
-/** Time from an event to the first good answer to a request that started after it. */
-export function firstSuccess(samples: readonly Sample[], event: number): number {
   const good = samples
     .filter((sample) => sample.ok && sample.start > event)
-    .map((sample) => sample.end);
+    .map((each) => each.end);
   return good.length ? Math.min(...good) - event : Number.POSITIVE_INFINITY;
+}
+
+/** The longest time after an event in which no good answer came, in milliseconds: shows what fails again later. */
+export function longestGap(samples: readonly Sample[], event: number): number {
+  const ends = samples.filter((sample) => sample.ok && sample.end > event).map((each) => each.end);
+  return [event, ...ends.sort((a, b) => a - b)].reduce(
+    (longest, end, i, all) => Math.max(longest, end - (all[i - 1] ?? end)),
+    0,
+  );
 }
 
 /** `--name value` of the command line. */

@@ -49,6 +49,11 @@ class StepError(Exception):
     """What was wanted, what was found, what to do: shown to the operator as it is."""
 
 
+def one_line(error):
+    text = " ".join(str(error).split())
+    return text if isinstance(error, StepError) else f"openstack-ha-step: {type(error).__name__}: {text}"
+
+
 def atomic_write(path, data, mode, uid=0, gid=0):
     """Write a file so that a reader, or a power loss, sees the old one or the new one and nothing between."""
     folder = os.path.dirname(path)
@@ -261,28 +266,41 @@ class Step:
             before, after = present.decode(), data.decode()
         except UnicodeDecodeError:
             return "other content"
-        lines = difflib.unified_diff(
-            self.mask_lines(before), self.mask_lines(after), f"{path} (host)", f"{path} (plan)", lineterm="", n=1
-        )
+        # The plan's side is its own text, with the placeholders; a host's line that is as planned is shown so too.
+        plan = self.document["files"][path]["content"]
+        planned = dict(zip(after.splitlines(), plan.splitlines()))
+        host = "\n".join(planned.get(line, line) for line in before.splitlines())
+        known = set(plan.splitlines())
+        shown = [line if line in known else other for line, other in zip(host.splitlines(), self.host_lines(host, plan))]
+        named = [[PLACEHOLDER.sub(r"<secret:\1>", line) for line in side] for side in (shown, plan.splitlines())]
+        lines = difflib.unified_diff(*named, f"{path} (host)", f"{path} (plan)", lineterm="", n=1)
         return "\n".join(list(lines)[:200])
 
-    def mask_lines(self, text):
-        # The host's file may hold another value of a secret than the store: every value that stands where the plan
-        # has a placeholder would be a leak, so such lines are cut at the key.
-        keys = set()
-        for spec in self.document.get("files", {}).values():
-            for line in spec["content"].splitlines():
-                found = PLACEHOLDER.search(line)
-                if found:
-                    keys.add(line[: found.start()].split("=")[0].split(":")[0].strip())
-        out = []
-        for line in self.mask(text).splitlines():
-            key = line.split("=")[0].split(":")[0].strip()
-            if key in keys and "<secret:" not in line:
-                digest = hashlib.sha256(line.encode()).hexdigest()[:8]
-                line = f"{key} <secret, other value {digest}>"
-            out.append(line)
-        return out
+    def host_lines(self, text, plan):
+        """Lines of the host's file that may be shown.
+
+        Where the plan's file holds a secret, the host's may hold another value of it, in a line that nothing marks as
+        secret. Shown are lines that the plan has too, and options that the plan has without a secret; of any other line
+        only a digest.
+        """
+        if not PLACEHOLDER.search(plan):
+            return text.splitlines()
+
+        def key(line):
+            return re.split(r"[=:]", line, maxsplit=1)[0].strip() if re.search(r"[=:]", line) else None
+
+        plain = {line for line in plan.splitlines() if not PLACEHOLDER.search(line)}
+        keys = {key(line) for line in plain} - {None}
+        secret_keys = {key(line) for line in plan.splitlines() if PLACEHOLDER.search(line)}
+        shown = []
+        for line in text.splitlines():
+            if line in plain or (key(line) in keys - secret_keys):
+                shown.append(line)
+            elif key(line) in secret_keys - {None}:
+                shown.append(f"{key(line)} <other value {hashlib.sha256(line.encode()).hexdigest()[:8]}>")
+            else:
+                shown.append(f"<other line {hashlib.sha256(line.encode()).hexdigest()[:8]}>")
+        return shown
 
     def validate(self, spec, path, data):
         command = spec.get("validate")
@@ -301,6 +319,10 @@ class Step:
                 timeout=60,
                 check=False,
             )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise StepError(
+                f"{self.title}: wanted {command[0]} to look at the new {path}, found: {error}; the old file stays"
+            ) from None
         finally:
             shutil.rmtree(folder)
         if done.returncode != 0:
@@ -354,27 +376,31 @@ class Step:
             "STEP_FILES_CHANGED": "yes" if self.touched else "no",
         }
         shell = ["bash", "-c", f'set -euo pipefail; . {LIB}/lib.sh; . "$0"', script]
-        process = subprocess.Popen(
-            shell,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            cwd="/",
-            start_new_session=True,
-        )
+        # Output into a file, not a pipe: a daemon that the script leaves behind would hold a pipe open.
+        output_path = os.path.join(folder, "output")
+        with open(output_path, "wb") as output_file:
+            process = subprocess.Popen(
+                shell,
+                stdin=subprocess.DEVNULL,
+                stdout=output_file,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                cwd="/",
+                start_new_session=True,
+            )
         timed_out = False
         try:
-            output, _ = process.communicate(timeout=self.timeout)
+            process.wait(timeout=self.timeout)
         except subprocess.TimeoutExpired:
             timed_out = True
             os.killpg(process.pid, signal.SIGTERM)
             try:
-                output, _ = process.communicate(timeout=10)
+                process.wait(timeout=10)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
-                output, _ = process.communicate()
-        output = output.decode(errors="replace")
+                process.wait()
+        with open(output_path, encoding="utf-8", errors="replace") as output_file:
+            output = output_file.read()
         if output.strip():
             self.log(output)
 
@@ -408,10 +434,12 @@ class Step:
         with open(os.path.join(RUN, f"{self.service}.lock"), "w", encoding="utf-8") as lock:
             if not self.check:
                 self.wait_for_lock(lock)
-            self.directories()
-            self.files()
-            # Folders can be asked to hold nothing but the plan's files, which only now are there.
-            self.script()
+            try:
+                self.directories()
+                self.files()
+                self.script()
+            except OSError as error:
+                raise StepError(f"{self.title}: {error}") from error
         if self.check:
             return {
                 "service": self.service,
@@ -462,9 +490,10 @@ def check(document):
     def one(each):
         try:
             return Step(each, "check").run()
-        except StepError as error:
-            found = {"kind": "error", "what": each["step"]["service"], "found": " ".join(str(error).split())}
-            return {**each["step"], "differences": [found], "facts": []}
+        except Exception as error:  # pylint: disable=broad-except # one bad document must not hide the others
+            where = each.get("step", {})
+            found = {"kind": "error", "what": where.get("service", "?"), "found": one_line(error)}
+            return {**where, "differences": [found], "facts": []}
 
     documents = document if isinstance(document, list) else [document]
     with concurrent.futures.ThreadPoolExecutor(max_workers=4) as pool:
@@ -476,8 +505,8 @@ def check(document):
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except StepError as error:
-        sys.stderr.write(" ".join(str(error).split()) + "\n")
-        sys.exit(1)
     except BrokenPipeError:
+        sys.exit(1)
+    except Exception as error:  # pylint: disable=broad-except # an operator gets one line, whatever it is
+        sys.stderr.write(one_line(error) + "\n")
         sys.exit(1)

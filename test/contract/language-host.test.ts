@@ -191,7 +191,7 @@ test.serial("a policy pack passes or stops an update", async (t) => {
     `,
   });
   const pack = new Project(folder.path, "pack", {
-    "package.json": manifest,
+    "package.json": JSON.stringify({ name: "pack", version: "1.0.0", private: true }),
     "tsconfig.json": tsconfig,
     "PulumiPolicy.yaml": "runtime: nodejs\n",
     "index.ts": `

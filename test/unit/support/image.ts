@@ -24,7 +24,10 @@ export function controllerLayers(): string[] | undefined {
   const current = path.join(cache, "images/controller/current");
   if (!fs.existsSync(path.join(current, "base"))) return undefined;
   const base = fs.readFileSync(path.join(current, "base"), "utf8").trim();
-  return [path.join(fs.realpathSync(current), "layer"), path.join(cache, "images/base", base, "root")];
+  return [
+    path.join(fs.realpathSync(current), "layer"),
+    path.join(cache, "images/base", base, "root"),
+  ];
 }
 
 /** Why the image cannot be used, and what to do; undefined if it can. */
