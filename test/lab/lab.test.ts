@@ -31,7 +31,7 @@ let scratch: Scratch;
 let lab: Lab;
 
 test.before(() => {
-  before = machineState();
+  before = machineState("labtest");
   scratch = new Scratch("labtest", "10.78.");
 });
 
@@ -197,5 +197,5 @@ test.serial(
 test.serial("destroy leaves nothing but the cache", (t) => {
   t.timeout(10 * 60_000);
   t.is(scratch.cloud("destroy"), 0);
-  t.deepEqual(machineState(), before);
+  t.deepEqual(machineState("labtest"), before);
 });

@@ -13,15 +13,10 @@ export interface Residue {
   readonly files: readonly string[];
 }
 
-/** Programs that only a lab starts; the machine's other processes come and go and are not ours to judge. */
-const LAB_PROGRAMS =
-  /systemd-nspawn|ipmi_sim|runner\.sh|mariadbd|beam\.smp|corosync|pacemaker|haproxy|memcached|uwsgi|pulumi/;
-
-export function machineState(): Residue {
+/** @param lab Name of the lab: its processes are in a cgroup of that name, or name it. */
+export function machineState(lab: string): Residue {
   return {
-    processes: run("ps", "-eo", "args=").filter(
-      (line) => LAB_PROGRAMS.test(line) && !/ava|ps -eo/.test(line),
-    ),
+    processes: processesOf(lab),
     mounts: fs
       .readFileSync("/proc/self/mountinfo", "utf8")
       .split("\n")
@@ -37,6 +32,23 @@ export function machineState(): Residue {
       fs.existsSync(path),
     ),
   };
+}
+
+function processesOf(lab: string): string[] {
+  return fs
+    .readdirSync("/proc")
+    .filter((pid) => /^[0-9]+$/.test(pid))
+    .flatMap((pid) => {
+      try {
+        const commandLine = fs.readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
+        const cgroups = fs.readFileSync(`/proc/${pid}/cgroup`, "utf8");
+        return commandLine.includes(lab) || cgroups.includes(`/osha-${lab}/`) ? [commandLine] : [];
+      } catch {
+        // It ended meanwhile.
+        return [];
+      }
+    })
+    .sort();
 }
 
 function run(command: string, ...args: string[]): string[] {
