@@ -18,7 +18,7 @@ async function main(): Promise<void> {
       const resources = Math.round((88 * point) / (points + 0.5));
       const killed = await scratch.killedUp(resources);
       const start = Date.now();
-      const status = scratch.cloud("up");
+      const status = await scratch.cloud("up");
       if (status !== 0) throw new Error(`the second up ended with ${String(status)}`);
       await untilHealthy(openLab(scratch.stack), 60);
       rows.push(
@@ -30,7 +30,7 @@ async function main(): Promise<void> {
         `${point}  NOT REPAIRED: ${error instanceof Error ? error.message : String(error)}`,
       );
     } finally {
-      scratch.dispose();
+      await scratch.dispose();
     }
     console.log(rows.at(-1));
   }

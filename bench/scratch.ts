@@ -1,4 +1,4 @@
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
@@ -39,17 +39,13 @@ export class Scratch {
   }
 
   /** tools/cloud, shown as it goes: a lab takes minutes. */
-  cloud(verb: string): number | null {
-    return this.run(
-      "bash",
-      "-c",
-      `tools/cloud ${verb} 2>&1 | tee >(cat >&2); exit "\${PIPESTATUS[0]}"`,
-    ).status;
+  async cloud(verb: string): Promise<number | null> {
+    return (await this.run("tools/cloud", [verb], true)).status;
   }
 
   /** The pulumi command on this stack. */
-  pulumi(...args: string[]): { readonly status: number | null; readonly stdout: string } {
-    return this.run("pulumi", ...args, "--stack", this.stack);
+  pulumi(...args: string[]): Promise<Done> {
+    return this.run("pulumi", [...args, "--stack", this.stack], false);
   }
 
   /**
@@ -82,21 +78,39 @@ export class Scratch {
   }
 
   /** Take everything of it away. */
-  dispose(): void {
-    this.cloud("destroy");
+  async dispose(): Promise<void> {
+    await this.cloud("destroy");
     fs.rmSync(this.config, { force: true });
     fs.rmSync(this.backend, { recursive: true, force: true });
   }
 
-  private run(command: string, ...args: string[]): { status: number | null; stdout: string } {
-    const done = spawnSync(command, args, {
-      cwd: ROOT,
-      encoding: "utf8",
-      env: this.environment,
-      maxBuffer: 1 << 28,
-      stdio: ["ignore", "pipe", "inherit"],
+  /** Not synchronous: whoever waits may have to ask for tokens meanwhile. */
+  private run(command: string, args: readonly string[], show: boolean): Promise<Done> {
+    return new Promise((resolve, reject) => {
+      const child = spawn(command, args, {
+        cwd: ROOT,
+        env: this.environment,
+        stdio: ["ignore", "pipe", "pipe"],
+      });
+      let stdout = "";
+      child.stdout.on("data", (data: Buffer) => {
+        stdout += data.toString();
+        this.console += data.toString();
+        if (show) process.stderr.write(data);
+      });
+      child.stderr.on("data", (data: Buffer) => {
+        this.console += data.toString();
+        process.stderr.write(data);
+      });
+      child.on("error", reject);
+      child.on("close", (status) => {
+        resolve({ status, stdout });
+      });
     });
-    this.console += done.stdout;
-    return done;
   }
+}
+
+export interface Done {
+  readonly status: number | null;
+  readonly stdout: string;
 }

@@ -25,11 +25,6 @@ export const secretCatalogue = {
     // Corosync takes 128 to 4096 bytes; 256 is what pcs writes.
     length: 256,
   },
-  "galera-check": {
-    kind: "password",
-    meaning: "database account of the health check, without any rights",
-    neededBy: ["galera"],
-  },
   "keystone-admin": {
     kind: "password",
     meaning: "the cloud's admin user",

@@ -12,9 +12,11 @@ export function cloudFolder(stack: string): string {
   return path.join(ROOT, ".cloud", stack);
 }
 
-/** The stack's name, from the command line. */
+/** The stack's name, from the command line or $STACK. */
 export function stackName(): string {
-  return process.argv[2] && !process.argv[2].startsWith("-") ? process.argv[2] : "dev";
+  return process.argv[2] && !process.argv[2].startsWith("-")
+    ? process.argv[2]
+    : (process.env.STACK ?? "dev");
 }
 
 /** The stack's configuration, by the same door as the program's. */

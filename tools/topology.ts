@@ -31,17 +31,20 @@ export function topologySvg(cloud: Cloud): string {
       "#475569",
     ),
     ...cloud.hosts.map((host, i) => card(host, x(i), top, cardHeight)),
+    // All cables first: the bars of the networks lie over them.
+    ...networkNames.flatMap((name, n) =>
+      cloud.hosts.map((host, i) => {
+        const at = x(i) + 30 + n * 50;
+        const last = host.addresses[name].split(".").pop() ?? "";
+        return [
+          `<line x1="${at}" y1="${top + cardHeight}" x2="${at}" y2="${networksTop + n * NETWORK_HEIGHT}" stroke="#94a3b8"/>`,
+          text(at + 4, top + cardHeight + 14, `.${last}`, 10, "#475569"),
+        ].join("\n");
+      }),
+    ),
     ...networkNames.flatMap((name, n) => {
       const y = networksTop + n * NETWORK_HEIGHT;
       return [
-        ...cloud.hosts.map((host, i) => {
-          const at = x(i) + 30 + n * 50;
-          const last = host.addresses[name].split(".").pop() ?? "";
-          return [
-            `<line x1="${at}" y1="${top + cardHeight}" x2="${at}" y2="${y}" stroke="#94a3b8"/>`,
-            text(at + 4, y - 6, `.${last}`, 10, "#475569"),
-          ].join("\n");
-        }),
         `<rect x="${CARD.margin}" y="${y}" width="${width - 2 * CARD.margin}" height="22" rx="4" fill="#e2e8f0"/>`,
         text(CARD.margin + 8, y + 15, `${name}  ${cloud.networks[name].cidr}`, 12, "#334155"),
       ];

@@ -101,7 +101,10 @@ function listen(cloud: Cloud, entry: ServiceEntry, frontend: Frontend): string {
       [
         `server ${host.name} ${host.addresses.management}:${frontend.port} check`,
         ...(frontend.checkPort ? [`port ${frontend.checkPort}`] : []),
-        ...(frontend.oneAtATime && i > 0 ? ["backup"] : []),
+        // The first takes all; when it comes back, so do the connections, or two would be written to.
+        ...(frontend.oneAtATime
+          ? [i > 0 ? "backup" : "on-marked-up shutdown-backup-sessions"]
+          : []),
       ].join(" "),
     ),
   ]);

@@ -2,7 +2,7 @@ import type * as pulumi from "@pulumi/pulumi";
 import { type Cloud, hostsWith } from "../../config";
 import type { Host } from "../hosts/host";
 import { secret } from "../render";
-import { type After, type Context, type PerHost, Service } from "../service";
+import { type After, type Context, everywhere, type PerHost, Service } from "../service";
 import type { Check, Files } from "../step";
 
 /**
@@ -31,7 +31,8 @@ export class Pacemaker extends Service {
         },
         script: this.script("start.sh"),
       }),
-      configure,
+      // A reload makes every node read its files again: they have to be the new ones everywhere.
+      everywhere(configure),
     );
     this.registerOutputs({});
   }

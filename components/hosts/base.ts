@@ -143,7 +143,7 @@ export function baseFiles(cloud: Cloud, host: Pick<Host, "name">): Files {
 const SYSCTL = [
   // HAProxy listens on the VIPs on every controller, also where the VIP is not.
   "net.ipv4.ip_nonlocal_bind = 1",
-  // An idle connection is probed after 5 s, each second, and given up after 5 silent probes (the talk's values).
+  // An idle connection is probed after 5 s, each second, and given up after 5 silent probes (as osp-ha-deploy has it).
   "net.ipv4.tcp_keepalive_intvl = 1",
   "net.ipv4.tcp_keepalive_probes = 5",
   "net.ipv4.tcp_keepalive_time = 5",

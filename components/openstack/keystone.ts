@@ -44,14 +44,14 @@ export class Keystone extends Service {
       "bootstrap",
       () => ({
         params: {
-          internal: keystoneUrl(context.cloud, "internal"),
-          public: keystoneUrl(context.cloud, "public"),
+          credentials: context.cloud.secretVersions["keystone-credential"] ?? 1,
           region: context.cloud.region,
         },
         secrets: ["keystone-admin", "keystone-db"],
         script: this.script("bootstrap.sh"),
       }),
-      configure,
+      // New credential keys have to be on every host before anything is encrypted with them.
+      everywhere(configure),
       args.database,
     );
     this.ready = this.stage(

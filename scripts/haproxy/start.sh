@@ -15,7 +15,8 @@ reload_haproxy() {
 }
 
 checking || wait_for 90 "haproxy started by Pacemaker on $STEP_HOST" active
-if [[ -e $record && $(<"$record") != "$now" ]]; then
+# Without a record nobody knows what it runs with; a reload costs nothing.
+if [[ ! -e $record || $(<"$record") != "$now" ]]; then
   change "reloaded haproxy" reload_haproxy
 fi
 checking || remember_start "$record" "$now"

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# keystone, bootstrap: database, schema, the admin account, the region and Keystone's own endpoints. Once for the whole
-# cluster, on whichever controller comes first; the others find it done.
+# keystone, bootstrap: database, schema, the admin account and the region. Once for the whole cluster, on whichever
+# controller comes first; the others find it done. Endpoints are registered through the API, as every service's are.
 
 bootstrap_keystone() {
   keystone-manage db_sync || fail "wanted Keystone's schema, found that keystone-manage db_sync fails; see the log"
@@ -8,13 +8,13 @@ bootstrap_keystone() {
   OS_BOOTSTRAP_PASSWORD=$(secret keystone-admin) keystone-manage bootstrap \
     --bootstrap-username admin \
     --bootstrap-project-name admin \
-    --bootstrap-admin-url "$(param internal)" \
-    --bootstrap-internal-url "$(param internal)" \
-    --bootstrap-public-url "$(param public)" \
     --bootstrap-region-id "$(param region)" ||
     fail "wanted the admin account, found that keystone-manage bootstrap fails; see the log"
+  # After a rotation: what is stored is encrypted anew, with the primary key, before the older key goes.
+  [[ $(param credentials) == 1 ]] || keystone-manage credential_migrate --keystone-user keystone --keystone-group keystone ||
+    fail "wanted stored credentials under the new key, found that keystone-manage credential_migrate fails; see the log"
 }
 
 database_ready keystone keystone-db
-bootstrapped "$(param internal) $(param public) $(param region) $(package_version keystone) $(secret_version keystone-admin)" \
+bootstrapped "$(param region) $(package_version keystone) $(secret_version keystone-admin) $(param credentials)" \
   bootstrap_keystone

@@ -173,7 +173,8 @@ alone_in_cluster() {
   ((status == 0)) || exit "$status"
 }
 
-LOCK_SECONDS=300
+# Longer than anything done under a lock: a Galera node waits 120 s for the others and has 240 s to restart.
+LOCK_SECONDS=420
 
 lock_id() { printf 'openstack-ha-lock-%s' "${1//[^a-zA-Z0-9-]/-}"; }
 

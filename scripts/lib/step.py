@@ -97,6 +97,19 @@ def write_store():
         if not isinstance(secret.get("value"), str) or not isinstance(secret.get("version"), int):
             raise StepError(f"secret {name}: wanted a version and a text value; run `pulumi up` again")
     present = load_store()
+    # Steps name secrets by version: another value under the same one would reach no service, or half of them.
+    silent = sorted(
+        name
+        for name in wanted
+        if name in present
+        and present[name]["version"] == wanted[name]["version"]
+        and present[name]["value"] != wanted[name]["value"]
+    )
+    if silent:
+        raise StepError(
+            f"secrets: wanted another value of {summary(silent)} under the version that this host has already; give "
+            "each a new version in openstack-ha:secretVersions, or, if the seed was changed, put the old one back"
+        )
     changed = sorted(
         name for name in set(wanted) | set(present) if wanted.get(name) != present.get(name)
     )
@@ -192,17 +205,19 @@ class Step:
                     self.note("directory", path, self.describe(found))
                     if not self.check:
                         self.own(path, mode, uid, gid)
-            if spec.get("purge") and os.path.isdir(path):
-                self.purge(path)
 
-    def purge(self, folder):
-        wanted = {path for path in self.document.get("files", {}) if os.path.dirname(path) == folder}
-        for name in sorted(os.listdir(folder)):
-            path = os.path.join(folder, name)
-            if path not in wanted and os.path.isfile(path):
-                self.note("file", path, "present, wanted absent")
-                if not self.check:
-                    os.unlink(path)
+    def purge(self):
+        wanted = self.document.get("files", {})
+        for folder, spec in sorted(self.document.get("directories", {}).items()):
+            if not spec.get("purge") or not os.path.isdir(folder):
+                continue
+            for name in sorted(os.listdir(folder)):
+                path = os.path.join(folder, name)
+                if path not in wanted and os.path.isfile(path):
+                    self.note("file", path, "present, wanted absent")
+                    self.changes.append(f"removed {name}")
+                    if not self.check:
+                        os.unlink(path)
 
     @staticmethod
     def own(path, mode, uid, gid):
@@ -226,7 +241,8 @@ class Step:
         self.touched.append(what)
 
     def files(self):
-        for path, spec in sorted(self.document.get("files", {}).items()):
+        # In reverse, so that a new Fernet key is there before the staged one, which it was, is replaced.
+        for path, spec in sorted(self.document.get("files", {}).items(), reverse=not self.check):
             if spec.get("encoding") == "base64":
                 data = base64.b64decode(self.fill(spec["content"], path))
             else:
@@ -329,7 +345,7 @@ class Step:
             output = self.mask(done.stdout.decode(errors="replace")).strip()
             self.log(output)
             raise StepError(
-                f"{self.title}: {command[0]} refuses the new {path}, the old one stays: {output.splitlines()[-1:]}"
+                f"{self.title}: {command[0]} refuses the new {path}, the old one stays: {self.last(output)}"
             )
 
     # -- script --------------------------------------------------------------------------------------------------
@@ -437,6 +453,8 @@ class Step:
             try:
                 self.directories()
                 self.files()
+                # Last, so that what replaces a file is there before it goes.
+                self.purge()
                 self.script()
             except OSError as error:
                 raise StepError(f"{self.title}: {error}") from error

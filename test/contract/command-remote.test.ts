@@ -514,6 +514,26 @@ test.serial("what can never work is refused before anything is done", async (t) 
   t.regex(saying(assets, "assets", "error"), /archive must be a path to a file or directory/);
 });
 
+(ours ? test.serial : test.serial.skip)(
+  // The official plugin refuses it in the preview.
+  "a copy may have a source that is made on the way",
+  async (t) => {
+    const make = (): Promise<void> => {
+      const text = new remote.Command("text", { connection: connection(), create: "echo made" });
+      new remote.CopyToRemote("made", {
+        connection: connection(),
+        source: text.stdout.apply((content) => new pulumi.asset.StringAsset(content)),
+        remotePath: at("made"),
+      });
+      return Promise.resolve();
+    };
+    t.is((await session.preview(make)).error, undefined);
+    t.is((await session.up(make)).error, undefined);
+    t.is(read("made"), "made");
+    await session.destroy();
+  },
+);
+
 test.serial("a failing update leaves the resource as it was, and is tried again", async (t) => {
   const make =
     (stdin: string, update: string): pulumi.automation.PulumiFn =>

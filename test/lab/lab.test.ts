@@ -35,14 +35,14 @@ test.before(() => {
   scratch = new Scratch("labtest", "10.78.");
 });
 
-test.after.always(() => {
-  scratch.dispose();
+test.after.always(async () => {
+  await scratch.dispose();
 });
 
 test.serial("a deployment that is killed half-way is repaired by running it again", async (t) => {
   t.timeout(60 * 60_000);
   t.log(`killed after ${(await scratch.killedUp(60)).toFixed(0)} s`);
-  t.is(scratch.cloud("up"), 0, "the second up ends well");
+  t.is(await scratch.cloud("up"), 0, "the second up ends well");
   lab = openLab(scratch.stack);
   await t.notThrowsAsync(untilHealthy(lab, 60));
 });
@@ -79,7 +79,7 @@ test.serial("files for people are readable by their owner only", (t) => {
   }
 });
 
-test.serial("a second up changes nothing and reaches no host", (t) => {
+test.serial("a second up changes nothing and reaches no host", async (t) => {
   t.timeout(10 * 60_000);
   const logins = (): string =>
     lab.cloud.hosts
@@ -92,7 +92,7 @@ test.serial("a second up changes nothing and reaches no host", (t) => {
     .split(" ")
     .map((count) => String(Number(count) + 1))
     .join(" ");
-  t.is(scratch.pulumi("up", "--yes", "--skip-preview", "--expect-no-changes").status, 0);
+  t.is((await scratch.pulumi("up", "--yes", "--skip-preview", "--expect-no-changes")).status, 0);
   t.is(logins(), expected);
 });
 
@@ -100,8 +100,11 @@ test.serial(
   "a changed option runs the steps of one service, and no request fails meanwhile",
   async (t) => {
     t.timeout(10 * 60_000);
-    t.is(scratch.pulumi("config", "set", "--path", "openstack-ha:haproxy.fall", "3").status, 0);
-    const preview = JSON.parse(scratch.pulumi("preview", "--json").stdout) as {
+    t.is(
+      (await scratch.pulumi("config", "set", "--path", "openstack-ha:haproxy.fall", "3")).status,
+      0,
+    );
+    const preview = JSON.parse((await scratch.pulumi("preview", "--json")).stdout) as {
       steps: { op: string; urn: string }[];
     };
     const touched = preview.steps
@@ -114,7 +117,7 @@ test.serial(
     ]);
     const client = new TokenClient(lab);
     client.start();
-    t.is(scratch.pulumi("up", "--yes", "--skip-preview").status, 0);
+    t.is((await scratch.pulumi("up", "--yes", "--skip-preview")).status, 0);
     await client.stop();
     t.true(client.samples.length > 10);
     t.deepEqual(
@@ -129,12 +132,13 @@ test.serial(
   (t) => {
     t.timeout(5 * 60_000);
     // Asked for by the test, so no leak: taken out of what the console is searched for.
-    const seed = scratch.pulumi("config", "get", "openstack-ha:seed").stdout.trim();
+    const seed = (await scratch.pulumi("config", "get", "openstack-ha:seed")).stdout.trim();
     const shown = scratch.console.replace(seed, "");
     const values = new Map([["seed", seed], ...plainSecrets(lab.cloud, seed)]);
-    const state = scratch.pulumi("stack", "export").stdout;
+    const state = (await scratch.pulumi("stack", "export")).stdout;
     const preview =
-      scratch.pulumi("preview", "--diff").stdout + scratch.pulumi("preview", "--json").stdout;
+      (await scratch.pulumi("preview", "--diff")).stdout +
+      (await scratch.pulumi("preview", "--json")).stdout;
     const logs = lab.cloud.hosts
       .map((host) =>
         onHost(
@@ -194,8 +198,8 @@ test.serial(
   },
 );
 
-test.serial("destroy leaves nothing but the cache", (t) => {
+test.serial("destroy leaves nothing but the cache", async (t) => {
   t.timeout(10 * 60_000);
-  t.is(scratch.cloud("destroy"), 0);
+  t.is(await scratch.cloud("destroy"), 0);
   t.deepEqual(machineState("labtest"), before);
 });

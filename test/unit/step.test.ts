@@ -75,7 +75,7 @@ test("files are written with their mode, and folders on the way are made", async
       [r.at("host/b.conf")]: { content: "b = ü\n" },
     },
   });
-  succeeds(t, await r.apply(document), "changed: 2 files (b.conf, a.conf)");
+  succeeds(t, await r.apply(document), "changed: 2 files (a.conf, b.conf)");
   t.is(r.read("host/etc/deep/a.conf"), "a = 1\n");
   t.is(r.mode("host/etc/deep/a.conf"), "640");
   t.is(r.read("host/b.conf"), "b = ü\n");
@@ -160,9 +160,10 @@ test("a folder that is purged keeps the plan's files alone, and its subfolders",
   const { differences } = found(t, await r.check(document));
   t.deepEqual(
     differences.map(({ what }) => path.relative(r.at("host"), what)),
-    ["keys", "keys/7", "keys/0", "keys/1"],
+    ["keys", "keys/0", "keys/1", "keys/7"],
   );
-  succeeds(t, await r.apply(document), "changed: 4 files (keys, 7, 0, 1)");
+  // What is new comes before what it replaces, and what goes, goes last.
+  succeeds(t, await r.apply(document), "changed: 3 files (keys, 1, 0), removed 7");
   t.deepEqual(fs.readdirSync(r.at("host/keys")).sort(), ["0", "1", "sub"]);
   t.is(r.read("host/keys/0"), "staged");
   t.is(r.mode("host/keys"), "700");
@@ -245,6 +246,20 @@ test("the store of secrets is replaced as a whole, and only root reads it", asyn
   t.is(r.mode("etc/secrets.json"), "600");
 });
 
+test("another value of a secret under the same version is refused: no service would be told", async (t) => {
+  const r = await room(t);
+  await r.secrets({ db: PASSWORD, other: "x" });
+  const before = r.read("etc/secrets.json");
+  const store = { db: { version: 1, value: OLD_PASSWORD }, other: { version: 2, value: "y" } };
+  const line = fails(t, await r.apply(store, "--secrets"));
+  t.regex(
+    line,
+    /^secrets: wanted another value of db under the version that this host has already; /,
+  );
+  t.notRegex(line, new RegExp(`${PASSWORD}|${OLD_PASSWORD}`));
+  t.is(r.read("etc/secrets.json"), before, "nothing of it is taken over");
+});
+
 test("a store that others can read is put right", async (t) => {
   const r = await room(t);
   await r.secrets({ a: "one" });
@@ -324,7 +339,6 @@ verified 5
       text,
     ]),
     [
-      ["file", "keys/9", "present, wanted absent"],
       ["directory", "new", "missing"],
       ["file", "keys/1", "missing"],
       ["file", "mode", `mode 0666 uid ${process.getuid!()} gid ${process.getgid!()}`],
@@ -335,6 +349,7 @@ verified 5
         `--- ${r.at("host/text")} (host)\n+++ ${r.at("host/text")} (plan)\n@@ -1,2 +1,2 @@\n a = 1\n-b = 2\n+b = 3`,
       ],
       ["file", "gone", "present, wanted absent"],
+      ["file", "keys/9", "present, wanted absent"],
       ["state", "demo", "started demo"],
       ["state", "demo", "demo is ill"],
     ],

@@ -366,17 +366,20 @@ function statusOf(error) {
  * @param {(call: any) => unknown} handler
  */
 function unary(handler) {
-  return (
-    /** @type {any} */ call,
-    /** @type {(error: unknown, value?: unknown) => void} */ callback,
-  ) => {
+  /** @type {import("@grpc/grpc-js").handleUnaryCall<any, any>} */
+  const method = (call, callback) => {
     Promise.resolve()
       .then(() => handler(call))
       .then(
-        (value) => callback(null, value),
-        (error) => callback(statusOf(error)),
+        (value) => {
+          callback(null, value);
+        },
+        (error) => {
+          callback(statusOf(error));
+        },
       );
   };
+  return method;
 }
 
 /**

@@ -48,7 +48,7 @@ export const five: SnapshotCloud = {
       },
       { name: "foxtrot", id: 21, roles: ["compute"], failureDomain: "room-c" },
     ],
-    lab: { machineId: 2, bmcOffset: 200 },
+    lab: { machineId: 2, bmcOffset: 200, postSeconds: 7 },
     corosync: { token: 1500, tokenCoefficient: 325 },
     pacemaker: {
       stonithAction: "off",
@@ -100,7 +100,7 @@ export const five: SnapshotCloud = {
       tokenExpirationSeconds: 7200,
       allowExpiredWindowSeconds: 86400,
       fernet: { version: 7, maxActiveKeys: 4 },
-      passwordHashRounds: 8,
+      passwordHashRounds: 10,
       debug: true,
     },
     secretVersions: { "keystone-db": 2, "pacemaker-bmc": 3 },

@@ -91,8 +91,10 @@ export async function planOf(options: Options, settings: PlanOptions = {}): Prom
   Error.stackTraceLimit = 0;
   try {
     await pulumi.runtime.runInPulumiStack(async () => {
-      // eslint-disable-next-line @typescript-eslint/no-require-imports -- `import` would not go by require.cache
-      return Promise.resolve(require(program));
+      // `import` would not go by require.cache.
+      // eslint-disable-next-line @typescript-eslint/no-require-imports
+      const outputs: unknown = require(program);
+      return Promise.resolve(outputs);
     });
     await drain();
   } finally {
@@ -148,7 +150,7 @@ class Recorder extends MockMonitor {
       name: request.getName(),
       custom: request.getCustom(),
       parent: nameOf(request.getParent()),
-      inputs: (request.getObject()?.toJavaScript() ?? {}) as Record<string, unknown>,
+      inputs: request.getObject()?.toJavaScript() ?? {},
       dependsOn: request
         .getDependenciesList()
         .map((urn) => nameOf(urn)!)
@@ -191,7 +193,7 @@ class Recorder extends MockMonitor {
   ): void {
     // Those of components are empty.
     if (request.getUrn().split("::")[2] === "pulumi:pulumi:Stack") {
-      this.record.outputs((request.getOutputs()?.toJavaScript() ?? {}) as Record<string, unknown>);
+      this.record.outputs(request.getOutputs()?.toJavaScript() ?? {});
     }
     super.registerResourceOutputs(request, callback);
   }
