@@ -20,6 +20,8 @@ export interface FileSpec {
   readonly group?: string;
   /** The daemon's own parser, run on the new content before it replaces the old; `{}` is its path. */
   readonly validate?: readonly string[];
+  /** Written after all other files of the step, which are written in the order of their paths. */
+  readonly last?: boolean;
 }
 
 export interface DirectorySpec {

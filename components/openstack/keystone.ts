@@ -45,6 +45,8 @@ export class Keystone extends Service {
       () => ({
         params: {
           credentials: context.cloud.secretVersions["keystone-credential"] ?? 1,
+          internal: keystoneUrl(context.cloud, "internal"),
+          public: keystoneUrl(context.cloud, "public"),
           region: context.cloud.region,
         },
         secrets: ["keystone-admin", "keystone-db"],
@@ -123,7 +125,13 @@ function keyFiles(kind: "fernet" | "credential", keys: readonly KeyFile[]): File
   return Object.fromEntries(
     keys.map((key) => [
       `${CONF}/${kind}-keys/${key.file}`,
-      { ...OWNED, content: secret(key.secret), mode: "0600" },
+      {
+        ...OWNED,
+        content: secret(key.secret),
+        mode: "0600",
+        // The staged key is the next primary: that file has to be there before this one gets another key.
+        ...(key.file === "0" ? { last: true } : {}),
+      },
     ]),
   );
 }

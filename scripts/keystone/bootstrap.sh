@@ -1,6 +1,7 @@
 # shellcheck shell=bash
-# keystone, bootstrap: database, schema, the admin account and the region. Once for the whole cluster, on whichever
-# controller comes first; the others find it done. Endpoints are registered through the API, as every service's are.
+# keystone, bootstrap: database, schema, the admin account, the region and Keystone's own endpoints, without which no
+# client finds the API to register others with. Once for the whole cluster, on whichever controller comes first; the
+# others find it done.
 
 bootstrap_keystone() {
   keystone-manage db_sync || fail "wanted Keystone's schema, found that keystone-manage db_sync fails; see the log"
@@ -8,6 +9,9 @@ bootstrap_keystone() {
   OS_BOOTSTRAP_PASSWORD=$(secret keystone-admin) keystone-manage bootstrap \
     --bootstrap-username admin \
     --bootstrap-project-name admin \
+    --bootstrap-admin-url "$(param internal)" \
+    --bootstrap-internal-url "$(param internal)" \
+    --bootstrap-public-url "$(param public)" \
     --bootstrap-region-id "$(param region)" ||
     fail "wanted the admin account, found that keystone-manage bootstrap fails; see the log"
   # After a rotation: what is stored is encrypted anew, with the primary key, before the older key goes.
@@ -16,5 +20,5 @@ bootstrap_keystone() {
 }
 
 database_ready keystone keystone-db
-bootstrapped "$(param region) $(package_version keystone) $(secret_version keystone-admin) $(param credentials)" \
+bootstrapped "$(param internal) $(param public) $(param region) $(package_version keystone) $(secret_version keystone-admin) $(param credentials)" \
   bootstrap_keystone

@@ -241,8 +241,7 @@ class Step:
         self.touched.append(what)
 
     def files(self):
-        # In reverse, so that a new Fernet key is there before the staged one, which it was, is replaced.
-        for path, spec in sorted(self.document.get("files", {}).items(), reverse=not self.check):
+        for path, spec in sorted(self.document.get("files", {}).items(), key=lambda item: (item[1].get("last", False), item[0])):
             if spec.get("encoding") == "base64":
                 data = base64.b64decode(self.fill(spec["content"], path))
             else:

@@ -129,7 +129,7 @@ test.serial(
 
 test.serial(
   "no secret is in the state, in a preview, on the console or in a log of a host",
-  (t) => {
+  async (t) => {
     t.timeout(5 * 60_000);
     // Asked for by the test, so no leak: taken out of what the console is searched for.
     const seed = (await scratch.pulumi("config", "get", "openstack-ha:seed")).stdout.trim();

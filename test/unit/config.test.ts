@@ -208,6 +208,7 @@ test("the defaults are these", (t) => {
       backend: "lab",
       lab: {
         machineId: 1,
+        postSeconds: 10,
         bmcOffset: 100,
         machineAddresses: {
           management: "10.77.0.1",
@@ -268,6 +269,7 @@ test("the defaults are these", (t) => {
       keystone: {
         processes: 2,
         threads: 4,
+        passwordHashRounds: 12,
         tokenExpirationSeconds: 3600,
         allowExpiredWindowSeconds: 172800,
         fernet: { version: 1, maxActiveKeys: 3 },

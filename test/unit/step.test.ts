@@ -75,7 +75,7 @@ test("files are written with their mode, and folders on the way are made", async
       [r.at("host/b.conf")]: { content: "b = ü\n" },
     },
   });
-  succeeds(t, await r.apply(document), "changed: 2 files (a.conf, b.conf)");
+  succeeds(t, await r.apply(document), "changed: 2 files (b.conf, a.conf)");
   t.is(r.read("host/etc/deep/a.conf"), "a = 1\n");
   t.is(r.mode("host/etc/deep/a.conf"), "640");
   t.is(r.read("host/b.conf"), "b = ü\n");
@@ -163,7 +163,7 @@ test("a folder that is purged keeps the plan's files alone, and its subfolders",
     ["keys", "keys/0", "keys/1", "keys/7"],
   );
   // What is new comes before what it replaces, and what goes, goes last.
-  succeeds(t, await r.apply(document), "changed: 3 files (keys, 1, 0), removed 7");
+  succeeds(t, await r.apply(document), "changed: 3 files (keys, 0, 1), removed 7");
   t.deepEqual(fs.readdirSync(r.at("host/keys")).sort(), ["0", "1", "sub"]);
   t.is(r.read("host/keys/0"), "staged");
   t.is(r.mode("host/keys"), "700");
