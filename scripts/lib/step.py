@@ -344,7 +344,8 @@ class Step:
             output = self.mask(done.stdout.decode(errors="replace")).strip()
             self.log(output)
             raise StepError(
-                f"{self.title}: {command[0]} refuses the new {path}, the old one stays: {self.last(output)}"
+                f"{self.title}: {command[0]} refuses the new {path}, the old one stays: "
+                f"{self.reason(output)}; log: {self.log_path}"
             )
 
     # -- script --------------------------------------------------------------------------------------------------
@@ -436,6 +437,16 @@ class Step:
             )
         if process.returncode != 0:
             raise StepError(f"{self.title}: {error or self.last(output)}; log: {self.log_path}")
+
+    def reason(self, output):
+        """The lines of a checker's output that say why: some print their whole manual after them."""
+        lines = [line.strip() for line in self.mask(output).splitlines() if line.strip()]
+        named = [
+            line
+            for line in lines
+            if re.search(r"error|alert|fatal|invalid|unknown", line, re.IGNORECASE) and "exiting with status" not in line
+        ]
+        return "; ".join((named or lines[-1:])[:2])[:400] or "without a word"
 
     def last(self, output):
         lines = [line for line in self.mask(output).splitlines() if line.strip()]

@@ -564,7 +564,7 @@ const EFFECTS: readonly [option: string, value: unknown, changed: readonly strin
     ["base-secrets-*", "keystone-configure-*", "keystone-start-*"],
   ],
   // The machine checks and makes the networks; hosts follow when their own spec changes.
-  ["networks.tunnel.mtu", 9000, ["lab-machine", "lab-network"]],
+  ["networks.tunnel.mtu", 9000, ["lab-host-*", "lab-machine", "lab-network"]],
   ["hosts[1].failureDomain", "elsewhere", []],
 ];
 

@@ -170,6 +170,20 @@ test("a folder that is purged keeps the plan's files alone, and its subfolders",
   succeeds(t, await r.apply(document), "unchanged");
 });
 
+test("a file that is to be written last is written after the others, whatever its name", async (t) => {
+  const r = await room(t);
+  // The staged key of a repository becomes the primary one: that has to be there before the staged one is another.
+  r.program("checker", `[[ -e ${r.at("host/keys/1")} && -e ${r.at("host/keys/2")} ]]`);
+  const document = step({
+    files: {
+      [r.at("host/keys/0")]: { content: "0", last: true, validate: [r.at("bin/checker")] },
+      [r.at("host/keys/1")]: { content: "1" },
+      [r.at("host/keys/2")]: { content: "2" },
+    },
+  });
+  succeeds(t, await r.apply(document), "changed: 3 files (1, 2, 0)");
+});
+
 // ---- Secrets in files -------------------------------------------------------------------------------------------
 
 test("placeholders are filled in with the value as it is", async (t) => {
