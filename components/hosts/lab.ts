@@ -204,7 +204,10 @@ function hostSpec(cloud: Cloud, host: HostConfig, authorizedKey: string): object
     addresses: host.addresses,
     // So that a changed network is applied to the host too; the lab reads it from its own descriptor.
     networks: Object.fromEntries(
-      networkNames.map((name) => [name, { prefix: cloud.networks[name].prefix, mtu: cloud.networks[name].mtu }]),
+      networkNames.map((name) => [
+        name,
+        { prefix: cloud.networks[name].prefix, mtu: cloud.networks[name].mtu },
+      ]),
     ),
     bmc: { ...host.bmc, postSeconds: cloud.lab.postSeconds },
     authorizedKey,
