@@ -3,6 +3,7 @@ import * as path from "node:path";
 import test from "ava";
 import { jsonSchema, type JsonSchema } from "../../config/schema";
 import { ini, lines } from "../../components/render";
+import { sortedJson } from "../../components/step";
 import type { Options } from "../fixtures/config/fixtures";
 import { clouds, five } from "./support/clouds";
 import { planOf, stepsOf, type Document, type Planned } from "./support/plan";
@@ -88,13 +89,24 @@ function visit(schema: JsonSchema, value: unknown, at: string, same: string[]): 
   if (value === undefined || value === schema.default) same.push(at);
 }
 
-// ---- The two formats that every service shares ------------------------------------------------------------------
+// ---- The formats that every service shares ------------------------------------------------------------------
 
 test("ini: sections in the order given, options sorted", (t) => {
   t.is(
     ini({ zeta: { b: 2, a: "text", c: true }, alpha: {} }),
     "# Written by openstack-ha: a change made here is lost at the next `pulumi up`.\n\n" +
       "[zeta]\na = text\nb = 2\nc = true\n\n[alpha]\n",
+  );
+});
+
+test("sortedJson: equal values are equal texts, however they were put together", (t) => {
+  t.is(
+    sortedJson({ b: [{ d: 1, c: 2 }, "z", "a"], a: { y: true, x: undefined } }),
+    sortedJson({ a: { y: true }, b: [{ c: 2, d: 1 }, "z", "a"] }),
+  );
+  t.is(
+    sortedJson({ b: 1, a: { d: 1, c: 2 } }),
+    '{\n "a": {\n  "c": 2,\n  "d": 1\n },\n "b": 1\n}\n',
   );
 });
 

@@ -767,6 +767,21 @@ test("a step that ignores the request to end is killed ten seconds later", async
   t.false(isAlive(Number(r.read("host/shell"))));
 });
 
+test("a step that takes too long leaves nothing behind, not even a child that ignores the request to end", async (t) => {
+  const r = await room(t);
+  const script = `(trap '' TERM; echo $BASHPID >${r.at("host/child")}; while :; do sleep 1; done) &
+wait_for 10 "the child" test -s ${r.at("host/child")}
+sleep 300
+`;
+  const outcome = await r.apply(step({ step: { timeout: 1 }, script }));
+  const child = Number(r.read("host/child"));
+  t.teardown(() => {
+    if (isAlive(child)) process.kill(child, "SIGKILL");
+  });
+  t.regex(fails(t, outcome), /not done after 1 s/);
+  t.false(isAlive(child));
+});
+
 test("a script that gives up in time has its say", async (t) => {
   const r = await room(t);
   const script = "wait_for 1 'the moon' eval 'echo only stars; false'\n";
