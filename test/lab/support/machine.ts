@@ -42,6 +42,8 @@ function processesOf(lab: string): string[] {
       try {
         const commandLine = fs.readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
         const cgroups = fs.readFileSync(`/proc/${pid}/cgroup`, "utf8");
+        // Dead, and waiting for the machine's init to notice: nothing that runs.
+        if (/^State:\s+Z/m.test(fs.readFileSync(`/proc/${pid}/status`, "utf8"))) return [];
         return commandLine.includes(lab) || cgroups.includes(`/osha-${lab}/`) ? [commandLine] : [];
       } catch {
         // It ended meanwhile.
