@@ -243,10 +243,7 @@ erl $RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS -noshell -eval '
       image.run(
         "timeout 60 uwsgi_python3 --strict --no-server --ini /etc/keystone/keystone-uwsgi.ini",
       ),
-    slips: [
-      ["thunder-lock", "thunderlock", /unknown config directive: thunderlock/],
-      ["plugins = python3", "plugins = python9", /python9/],
-    ],
+    slips: [["thunder-lock", "thunderlock", /unknown config directive: thunderlock/]],
   },
   "galera-check.service, by systemd": {
     file: "/etc/systemd/system/galera-check.service",
