@@ -821,7 +821,11 @@ for (const [what, how] of [
 
 test("a step that takes too long ends although a process that left its group holds its output open", async (t) => {
   const r = await room(t);
-  const script = `setsid sleep 60 &\nsleep 60\n`;
+  const script = `setsid sleep 60 &\necho $! >${r.at("host/pid")}\nsleep 60\n`;
+  t.teardown(() => {
+    const pid = Number(r.read("host/pid"));
+    if (isAlive(pid)) process.kill(pid);
+  });
   const running = r.start(step({ step: { timeout: 1 }, script }));
   const stuck = setTimeout(() => running.process.kill("SIGKILL"), 25_000);
   const outcome = await running.ended;
