@@ -413,8 +413,13 @@ class Step:
             try:
                 process.wait(timeout=10)
             except subprocess.TimeoutExpired:
+                pass
+            # Whoever ignored the request: it must not go on beside the step that repeats this one.
+            try:
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            except ProcessLookupError:
+                pass
+            process.wait()
         with open(output_path, encoding="utf-8", errors="replace") as output_file:
             output = output_file.read()
         if output.strip():
