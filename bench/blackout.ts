@@ -5,14 +5,12 @@ import {
   onHost,
   openLab,
   option,
+  powerOn,
   seconds,
   sleep,
   TokenClient,
   untilHealthy,
 } from "./lib";
-import { execFileSync } from "node:child_process";
-import * as path from "node:path";
-import { ROOT } from "./lib";
 
 /**
  * Power off all hosts at once, just after a row was committed; then power on, as when the electricity comes back, and
@@ -42,11 +40,7 @@ async function main(): Promise<void> {
     for (const host of hosts) if (host !== first) killContainer(lab, host);
     await sleep(2000);
     const event = Date.now();
-    for (const host of hosts) {
-      execFileSync(path.join(ROOT, "scripts/lab/lab"), ["power", lab.stack, "on", host], {
-        stdio: "pipe",
-      });
-    }
+    for (const host of hosts) powerOn(lab, host);
     const client = new TokenClient(lab, "public", 1000);
     let tokens = Number.POSITIVE_INFINITY;
     while (Date.now() - event < 600_000) {

@@ -65,8 +65,18 @@ export function vipHolder(lab: Lab, vip: "internal" | "public"): string {
 
 /** Power off as a cut cable does it: the container's processes are gone at once. */
 export function killContainer(lab: Lab, host: string): void {
-  execFileSync(path.join(ROOT, "scripts/lab/lab"), ["power", lab.stack, "off", host], {
+  labCommand(["power", lab.stack, "off", host]);
+}
+
+/** Power on, without the self-test that a BMC would wait for. */
+export function powerOn(lab: Lab, host: string): void {
+  labCommand(["power", lab.stack, "on", host]);
+}
+
+function labCommand(args: readonly string[], environment: NodeJS.ProcessEnv = {}): void {
+  execFileSync(path.join(ROOT, "scripts/lab/lab"), args, {
     stdio: "pipe",
+    env: { ...process.env, ...environment },
   });
 }
 
@@ -74,13 +84,12 @@ export function killContainer(lab: Lab, host: string): void {
 export function bmcOff(lab: Lab, host: string, password: string): void {
   const bmc = lab.cloud.hosts.find((each) => each.name === host)?.bmc;
   if (!bmc) throw new Error(`no host ${host}`);
-  execFileSync(
-    path.join(ROOT, "scripts/lab/lab"),
+  labCommand(
     [
       ...["exec", lab.stack, "--", "ipmitool", "-I", "lanplus", "-C", "3", "-E"],
       ...["-H", bmc.address, "-p", String(bmc.port), "-U", bmc.user, "chassis", "power", "off"],
     ],
-    { stdio: "pipe", env: { ...process.env, IPMI_PASSWORD: password } },
+    { IPMI_PASSWORD: password },
   );
 }
 
