@@ -1,10 +1,10 @@
 import {
   bmcOff,
   bmcPassword,
+  fencings,
   killContainer,
   longestGap,
   median,
-  onHost,
   openLab,
   option,
   outage,
@@ -64,16 +64,6 @@ async function main(): Promise<void> {
   console.log(
     `outage in ${rounds} rounds: median ${seconds(median(outages))} s, least ${seconds(Math.min(...outages))} s, worst ${seconds(Math.max(...outages))} s`,
   );
-}
-
-/** How often a host was fenced, by the cluster's own history. */
-function fencings(lab: ReturnType<typeof openLab>, witness: string, victim: string): number {
-  const history = onHost(
-    lab,
-    witness,
-    `stonith_admin --history ${victim} --verbose 2>/dev/null || true`,
-  );
-  return (history.match(/(was able to|Successfully|succeeded|complete)/gi) ?? []).length;
 }
 
 void main();

@@ -98,6 +98,16 @@ export function bmcPassword(lab: Lab): string {
   return onHost(lab, lab.cloud.hosts[0]?.name ?? "", "/etc/openstack-ha/bmc-password").trim();
 }
 
+/** How often a host was fenced, by the cluster's own history as a witness tells it. */
+export function fencings(lab: Lab, witness: string, victim: string): number {
+  const history = onHost(
+    lab,
+    witness,
+    `stonith_admin --history ${victim} --verbose 2>/dev/null || true`,
+  );
+  return (history.match(/(was able to|Successfully|succeeded|complete)/gi) ?? []).length;
+}
+
 /** Wait until every check of every host is well; how long that took, in milliseconds, or what is not well. */
 export async function untilHealthy(lab: Lab, limitSeconds: number): Promise<number> {
   const start = Date.now();

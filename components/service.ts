@@ -91,7 +91,6 @@ export function installContent(entry: ServiceEntry): StepContent {
       units: entry.units ?? [],
     },
     script: "lib/install-packages.sh",
-    timeout: 900,
   };
 }
 

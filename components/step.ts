@@ -47,7 +47,7 @@ export interface StepContent {
   readonly script?: string;
   /** The service's check, for the script to end with; status and drift use it too. Path below scripts/. */
   readonly verify?: string;
-  /** Seconds that the host gives it. Default 300. */
+  /** Seconds that the host gives it. Default 900 to install, 600 to bootstrap or start, 300 for the rest. */
   readonly timeout?: number;
 }
 
@@ -80,8 +80,18 @@ export interface StepArgs extends StepContent {
 /** Where base puts the runner on each host. */
 export const RUNNER = "/usr/local/sbin/openstack-ha-step";
 const SCRIPTS = path.join(__dirname, "..", "scripts");
-const DEFAULT_TIMEOUT = 300;
-/** The engine's bound is wider than the host's own by the time that dialling and another run's lock may take. */
+/**
+ * Seconds that the host gives a step. A bootstrap or start may wait for its turn in the cluster while the other
+ * controllers do theirs: a service has 60 s to be healthy elsewhere before it restarts here, and 90 s to be ready.
+ */
+const DEFAULT_TIMEOUT: Readonly<Record<Stage, number>> = {
+  install: 900,
+  configure: 300,
+  bootstrap: 600,
+  start: 600,
+  verify: 300,
+};
+/** Seconds for dialling and for what a run does around its script. */
 const TIMEOUT_MARGIN = 240;
 /** A host that reboots answers again within minutes; more tries would hide a dead one. Seconds between are 0.1 to 5. */
 const DIAL_ATTEMPTS = 20;
@@ -94,7 +104,8 @@ const DIAL_ATTEMPTS = 20;
  */
 export class Step extends command.remote.Command {
   constructor(name: string, args: StepArgs, opts: pulumi.CustomResourceOptions) {
-    const timeout = `${(args.timeout ?? DEFAULT_TIMEOUT) + TIMEOUT_MARGIN}s`;
+    // A run may first wait for its twin, whose connection was lost: the engine's bound is twice the host's.
+    const timeout = `${2 * timeoutOf(args) + TIMEOUT_MARGIN}s`;
     super(
       name,
       {
@@ -135,7 +146,7 @@ export function stepDocument(
       service: args.service,
       stage: args.stage,
       host: args.host.name,
-      timeout: args.timeout ?? DEFAULT_TIMEOUT,
+      timeout: timeoutOf(args),
       ...(args.configuration ? { configuration: args.configuration } : {}),
     },
     ...(args.directories ? { directories: args.directories } : {}),
@@ -151,6 +162,10 @@ export function stepDocument(
       : {}),
     ...(args.script || args.verify ? { script: scriptText(args.verify, args.script) } : {}),
   });
+}
+
+function timeoutOf(args: Pick<StepArgs, "stage" | "timeout">): number {
+  return args.timeout ?? DEFAULT_TIMEOUT[args.stage];
 }
 
 /** Names of the secrets that files ask for. */

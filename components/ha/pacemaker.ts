@@ -240,6 +240,14 @@ export function constraintsXml(cloud: Cloud): string {
       (vip) =>
         `  <rsc_order id="haproxy-then-vip-${vip}" first="haproxy-clone" then="vip-${vip}" kind="Optional"/>`,
     ),
+    // Both move when their host dies. Clients wait for the addresses; nobody waits for a device's monitor, and the
+    // fencer uses a device wherever it is.
+    ...hostsWith(cloud, "controller").flatMap((host) =>
+      vips.map(
+        (vip) =>
+          `  <rsc_order id="vip-${vip}-then-fence-${host.name}" first="vip-${vip}" then="fence-${host.name}" kind="Optional" symmetrical="false"/>`,
+      ),
+    ),
   ]);
 }
 

@@ -37,7 +37,8 @@ export class Mariadb extends Service {
       (host) => ({
         ...withParams(mariadbCheck(this.context.cloud, host), { members: this.on.length }),
         script: this.script("start.sh"),
-        timeout: 420,
+        // The third waits for two others, each of which has up to 120 s to see the rest healthy and 240 s to restart.
+        timeout: 900,
       }),
       this.configured,
       ...after,

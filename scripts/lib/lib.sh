@@ -187,16 +187,23 @@ lock_take() {
     if [[ -z $value ]] && cibadmin --create --scope crm_config --xml-text \
       "<cluster_property_set id=\"$id\"><nvpair id=\"$id-holder\" name=\"$id\" value=\"$STEP_HOST $((now + LOCK_SECONDS))\"/></cluster_property_set>" \
       >/dev/null 2>&1; then
+      : >"$STEP_DIR/error"
       return 0
     fi
     # Left by an earlier run on this very host (the runner allows one at a time), or by a holder that died.
     if [[ ${value%% *} == "$STEP_HOST" ]] || { [[ -n $value ]] && ((now > ${value##* })); }; then
       lock_drop "$1"
     else
+      # The step's own time may end first: this is then its error.
+      lock_problem "$1" "${value%% *}" >"$STEP_DIR/error"
       sleep 0.3
     fi
   done
-  fail "wanted the cluster lock $1, found it held by ${value:-an unknown node}; wait for the step there to end"
+  fail "$(lock_problem "$1" "${value%% *}")"
+}
+
+lock_problem() {
+  printf 'wanted the cluster lock %s, found it held by %s; wait for the step there to end\n' "$1" "${2:-an unknown node}"
 }
 
 lock_drop() {

@@ -41,8 +41,11 @@ STATE = os.environ.get("OPENSTACK_HA_STATE", "/var/lib/openstack-ha")
 STORE = os.path.join(ETC, "secrets.json")
 PLACEHOLDER = re.compile(r"\$\{secret:([a-z0-9-]+)\}")
 DIFFERS = 3
-# A run that lost its connection goes on alone; the one that repeats it waits this long for it, in seconds.
-LOCK_WAIT = 120
+# A run that lost its connection goes on alone, for the time that its step has; the one that repeats it waits for it,
+# and these seconds more, for what a run does around its script.
+LOCK_MARGIN = 30
+# A step's log is set aside, and the one before it dropped, when it is longer than this.
+LOG_BYTES = 1 << 20
 
 
 class StepError(Exception):
@@ -177,6 +180,13 @@ class Step:
             return
         with open(self.log_path, "a", encoding="utf-8") as log:
             log.write(time.strftime("%Y-%m-%dT%H:%M:%S%z ") + self.mask(text).rstrip("\n") + "\n")
+
+    def rotate_log(self):
+        try:
+            if os.path.getsize(self.log_path) > LOG_BYTES:
+                os.replace(self.log_path, f"{self.log_path}.1")
+        except FileNotFoundError:
+            pass
 
     # -- files ---------------------------------------------------------------------------------------------------
 
@@ -465,6 +475,7 @@ class Step:
         with open(os.path.join(RUN, f"{self.service}.lock"), "w", encoding="utf-8") as lock:
             if not self.check:
                 self.wait_for_lock(lock)
+                self.rotate_log()
             try:
                 self.directories()
                 self.files()
@@ -486,7 +497,8 @@ class Step:
         return line
 
     def wait_for_lock(self, lock):
-        end = time.monotonic() + LOCK_WAIT
+        seconds = self.timeout + LOCK_MARGIN
+        end = time.monotonic() + seconds
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -494,7 +506,7 @@ class Step:
             except BlockingIOError:
                 if time.monotonic() > end:
                     raise StepError(
-                        f"{self.title}: another step of {self.service} still runs on this host after {LOCK_WAIT} s; "
+                        f"{self.title}: another step of {self.service} still runs on this host after {seconds} s; "
                         "wait for it to end, then run `pulumi up` again"
                     ) from None
                 time.sleep(0.2)

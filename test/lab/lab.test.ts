@@ -19,7 +19,7 @@ import {
 import { Scratch } from "../../bench/scratch";
 import { plainSecrets } from "../../secrets";
 import { cloudFolder } from "../../tools/stack";
-import { machineState, type Residue } from "./support/machine";
+import { CommandLines, machineState, type Residue } from "./support/machine";
 
 /**
  * The real thing, from nothing to nothing: a lab of three controllers is deployed, interrupted, repaired, changed, shot
@@ -29,6 +29,7 @@ import { machineState, type Residue } from "./support/machine";
 let before: Residue;
 let scratch: Scratch;
 let lab: Lab;
+let deployment: CommandLines;
 
 test.before(() => {
   before = machineState("labtest");
@@ -36,13 +37,16 @@ test.before(() => {
 });
 
 test.after.always(async () => {
+  deployment.stop();
   await scratch.dispose();
 });
 
 test.serial("a deployment that is killed half-way is repaired by running it again", async (t) => {
   t.timeout(60 * 60_000);
+  deployment = new CommandLines();
   t.log(`killed after ${(await scratch.killedUp(60)).toFixed(0)} s`);
   t.is(await scratch.cloud("up"), 0, "the second up ends well");
+  deployment.stop();
   lab = openLab(scratch.stack);
   await t.notThrowsAsync(untilHealthy(lab, 60));
 });
@@ -128,7 +132,7 @@ test.serial(
 );
 
 test.serial(
-  "no secret is in the state, in a preview, on the console or in a log of a host",
+  "no secret is in the state, in a preview, on the console, in a log of a host or in a command line",
   async (t) => {
     t.timeout(5 * 60_000);
     // Asked for by the test, so no leak: taken out of what the console is searched for.
@@ -148,8 +152,12 @@ test.serial(
         ),
       )
       .join("\n");
+    const commandLines = [...deployment.seen].join("\n");
+    t.log(`${deployment.seen.size} command lines seen in ${deployment.rounds} looks during up`);
+    t.regex(commandLines, /mariadbd.*--wsrep/, "it sees processes of the hosts");
+    const places = { state, preview, logs, console: shown, commandLines };
     for (const [name, value] of values) {
-      for (const [where, text] of Object.entries({ state, preview, logs, console: shown })) {
+      for (const [where, text] of Object.entries(places)) {
         // A private key's lines are compared one by one, since files may be folded or indented.
         const needles = value.includes("\n")
           ? value.split("\n").filter((line) => line.length > 40)

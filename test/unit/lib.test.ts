@@ -164,9 +164,30 @@ serial("a lock that stays held is an error that names the holder", async (t) => 
   t.is(status, 1);
   t.regex(
     line,
-    /: wanted the cluster lock demo, found it held by ctl2 \d+; wait for the step there to end; log: /,
+    /: wanted the cluster lock demo, found it held by ctl2; wait for the step there to end; log: /,
   );
   t.deepEqual(fs.readdirSync(r.at("cib")), ["openstack-ha-lock-demo"], "it stays its holder's");
+});
+
+serial("a step whose time ends while it waits for the lock says who holds it", async (t) => {
+  const r = clusterHost(t);
+  leaveLock(r, "demo", "ctl2", now() + 1000);
+  const document = on(r, "ctl1", "alone_in_cluster demo changed done\n", { step: { timeout: 1 } });
+  const { status, said: line } = said(await r.apply(document));
+  t.is(status, 1);
+  t.regex(
+    line,
+    /not done after 1 s \(wanted the cluster lock demo, found it held by ctl2; wait for the step there to end\)/,
+  );
+});
+
+serial("a lock that was waited for is no error of what is done under it", async (t) => {
+  const r = clusterHost(t);
+  leaveLock(r, "demo", "ctl2", now() + 1);
+  const script = "alone_in_cluster demo changed done\necho it broke\nfalse\n";
+  const { status, said: line } = said(await r.apply(on(r, "ctl1", script)));
+  t.is(status, 1);
+  t.regex(line, /: it broke; log: /);
 });
 
 serial("without a cluster there is no lock, and no work", async (t) => {

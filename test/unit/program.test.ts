@@ -279,7 +279,7 @@ test("every remote command has its time, is repeated on a dropped connection, an
     }
     for (const { resource, document } of stepsOf(plan)) {
       // The host ends a step by itself, after time to dial and to wait for its twin's lock.
-      t.is(resource.timeouts.create, `${document.step.timeout + 240}s`, resource.name);
+      t.is(resource.timeouts.create, `${2 * document.step.timeout + 240}s`, resource.name);
     }
   }
 });

@@ -833,6 +833,31 @@ test("a step that takes too long ends although a process that left its group hol
   t.regex(fails(t, outcome), /not done after 1 s/);
 });
 
+test("a step waits for its twin as long as the twin may take", async (t) => {
+  const r = await room(t);
+  const twin = r.start(
+    step({ step: { timeout: 20 }, script: `touch ${r.at("host/started")}\nsleep 2\nchanged it\n` }),
+  );
+  await until("the twin runs", () => fs.existsSync(r.at("host/started")));
+  succeeds(
+    t,
+    await r.apply(step({ step: { timeout: 1 }, script: "changed again\n" })),
+    "changed: again",
+  );
+  succeeds(t, await twin.ended, "changed: it");
+});
+
+test("a step's log is set aside when it is long, and kept once", async (t) => {
+  const r = await room(t);
+  const log = path.join(r.log, "demo-configure.log");
+  fs.mkdirSync(r.log, { recursive: true });
+  fs.writeFileSync(log, "x".repeat((1 << 20) + 1));
+  fs.writeFileSync(`${log}.1`, "old");
+  succeeds(t, await r.apply(step({ script: "changed it\n" })), "changed: it");
+  t.is(fs.statSync(`${log}.1`).size, (1 << 20) + 1);
+  t.regex(fs.readFileSync(log, "utf8"), /^\S+ changed: it\n$/);
+});
+
 // ---- The connection ---------------------------------------------------------------------------------------------
 
 test("a step whose connection goes ends its work", async (t) => {

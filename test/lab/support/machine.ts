@@ -34,6 +34,39 @@ export function machineState(lab: string): Residue {
   };
 }
 
+/**
+ * Notes every command line that it sees on this machine, which is also the parent of all processes in lab hosts: what
+ * `ps` shows on any of them. What lives for less than the interval can be missed.
+ */
+export class CommandLines {
+  readonly seen = new Set<string>();
+  rounds = 0;
+  private readonly timer: NodeJS.Timeout;
+
+  /** @param interval Milliseconds. */
+  constructor(interval = 150) {
+    this.timer = setInterval(() => {
+      this.look();
+    }, interval);
+  }
+
+  stop(): void {
+    clearInterval(this.timer);
+  }
+
+  private look(): void {
+    this.rounds++;
+    for (const pid of fs.readdirSync("/proc")) {
+      if (!/^[0-9]+$/.test(pid)) continue;
+      try {
+        this.seen.add(fs.readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " "));
+      } catch {
+        // It ended meanwhile.
+      }
+    }
+  }
+}
+
 function processesOf(lab: string): string[] {
   return fs
     .readdirSync("/proc")
