@@ -1,3 +1,4 @@
+import { hostsWith } from "../config";
 import {
   bmcOff,
   bmcPassword,
@@ -5,6 +6,7 @@ import {
   killContainer,
   longestGap,
   median,
+  moveVip,
   openLab,
   option,
   outage,
@@ -12,11 +14,10 @@ import {
   sleep,
   TokenClient,
   untilHealthy,
-  vipHolder,
 } from "./lib";
 
 /**
- * Power off the controller that holds the public VIP, round after round, while a token is asked for every 0.2 s; odd
+ * Power off the controller that holds the public VIP, each in turn, round after round, while a token is asked for every 0.2 s; odd
  * rounds through its BMC, even ones by killing its container. Each round ends when every check is well again, with no
  * hand on it.
  *
@@ -25,13 +26,17 @@ import {
 async function main(): Promise<void> {
   const lab = openLab(option("stack", "dev"));
   const rounds = Number(option("rounds", "10"));
+  const controllers = hostsWith(lab.cloud, "controller");
   const password = bmcPassword(lab);
   await untilHealthy(lab, 120);
 
   const outages: number[] = [];
   console.log("round  victim  how   outage  longest gap  failed  healed  fenced");
   for (let round = 1; round <= rounds; round++) {
-    const victim = vipHolder(lab, "public");
+    const victim = controllers[(round - 1) % controllers.length]?.name as string;
+    await moveVip(lab, "public", victim);
+    await untilHealthy(lab, 120);
+    // Each controller meets both ways.
     const byBmc = round % 2 === 1;
     const witness = lab.cloud.hosts.find((host) => host.name !== victim)?.name as string;
     const fencedBefore = fencings(lab, witness, victim);

@@ -63,6 +63,21 @@ export function vipHolder(lab: Lab, vip: "internal" | "public"): string {
   throw new Error(`no controller says who holds the ${vip} VIP`);
 }
 
+/** Have a controller hold a VIP, so that a bench can choose its victim. */
+export async function moveVip(lab: Lab, vip: "internal" | "public", host: string): Promise<void> {
+  // By force: what runs stays where it is, whatever is only wished.
+  const resource = `crm_resource --resource vip-${vip}`;
+  if (vipHolder(lab, vip) === host) return;
+  onHost(lab, host, `${resource} --move --node ${host} --force`);
+  const end = Date.now() + 60_000;
+  while (vipHolder(lab, vip) !== host) {
+    if (Date.now() > end) throw new Error(`the ${vip} VIP did not move to ${host} within 60 s`);
+    await sleep(500);
+  }
+  // It stays where it is: only the wish is taken back.
+  onHost(lab, host, `${resource} --clear`);
+}
+
 /** Power off as a cut cable does it: the container's processes are gone at once. */
 export function killContainer(lab: Lab, host: string): void {
   labCommand(["power", lab.stack, "off", host]);

@@ -120,6 +120,9 @@ export function clusterOptions(cloud: Cloud): Record<string, string> {
     "stonith-action": cloud.pacemaker.stonithAction,
     "stonith-enabled": "true",
     "stonith-timeout": "60s",
+    // The controller sleeps a whole second if its own notes of a lost host are still under way when it asks for the plan
+    // (do_pe_invoke_callback in controld_schedulerd.c); they take 60 to 100 ms.
+    "transition-delay": "200ms",
   };
 }
 
