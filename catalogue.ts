@@ -169,7 +169,7 @@ const ENTRIES = [
     why: "quorum queues elect their leaders themselves; clients know every node, so no VIP is needed",
     whenItDies:
       "queues elect new leaders, clients reconnect to another node; systemd restarts it and it rejoins",
-    health: "the node runs, sees every member, and no partition or alarm is known",
+    health: "the node runs with a majority of the members, and no partition or alarm is known",
     packages: ["rabbitmq-server"],
     units: ["rabbitmq-server.service"],
     ports: [tcp(4369, "Erlang port mapper"), tcp(5672, "AMQP"), tcp(25672, "Erlang distribution")],

@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import * as fs from "node:fs";
 import * as path from "node:path";
 import { type ServiceEntry, type ServiceName, servicesOf } from "../catalogue";
 import { CHECKS } from "../components/checks";
@@ -35,6 +36,14 @@ interface CheckResult {
 async function main(): Promise<void> {
   const stack = stackName();
   const cloud = stackCloud(stack);
+  if (!fs.existsSync(path.join(cloudFolder(stack), "ssh_config"))) {
+    console.error(
+      `error: there are no files of ${stack} in ${path.relative(process.cwd(), cloudFolder(stack))}; ` +
+        "run `npm run up`, or `npm run outputs` if the cloud exists",
+    );
+    process.exitCode = 1;
+    return;
+  }
   const wait = option("--wait");
   const end = Date.now() + 1000 * Number(wait ?? 0);
   let health = await cloudHealth(cloud, stack);
@@ -142,9 +151,20 @@ export function table(cloud: Cloud, health: readonly Health[]): string {
     "",
     problems.length === 0
       ? `all ${health.length} checks are well`
-      : `${problems.length} of ${health.length} checks are NOT OK:`,
-    ...problems.map((each) => `  ${each.host} ${each.service}: ${each.detail}`),
+      : `${problems.length} of ${health.length} checks ${problems.length === 1 ? "is" : "are"} NOT OK:`,
+    ...problemLines(cloud, problems),
   ].join("\n");
+}
+
+/** A host that does not answer is one line, not one a check. */
+function problemLines(cloud: Cloud, problems: readonly Health[]): string[] {
+  return cloud.hosts.flatMap((host) => {
+    const here = problems.filter((each) => each.host === host.name);
+    const [first] = here;
+    return first && here.length > 1 && here.every((each) => each.detail === first.detail)
+      ? [`  ${host.name}: ${first.detail} (all ${here.length} checks)`]
+      : here.map((each) => `  ${host.name} ${each.service}: ${each.detail}`);
+  });
 }
 
 function option(name: string): string | undefined {

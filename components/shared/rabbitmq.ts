@@ -32,7 +32,7 @@ export class Rabbitmq extends Service {
   }
 }
 
-/** The node is in one cluster with all others, without partition or alarm. */
+/** The node is in one cluster with a majority of all, without partition or alarm. */
 export const rabbitmqCheck: Check = (cloud) => ({
   params: { members: hostsWith(cloud, "controller").map((host) => host.name) },
   verify: "rabbitmq/verify.sh",

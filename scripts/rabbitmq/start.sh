@@ -5,7 +5,7 @@
 healthy() { verify; }
 ready() { verify; }
 
-# A cluster's first start is over when every member is in it; later, one of them may be down while another is changed.
+# With a majority: one of them may be down while another is changed.
 unit_running rabbitmq-server.service /etc/rabbitmq/rabbitmq.conf /etc/rabbitmq/rabbitmq-env.conf /var/lib/rabbitmq/.erlang.cookie
 verified 120
 
