@@ -512,6 +512,24 @@ class Step:
                 time.sleep(0.2)
 
 
+def detach():
+    """Go on in a child with a session of its own; this process only waits for it.
+
+    A pulumi that is cancelled kills what it runs: it would kill the holder of the lock, while the script went on beside
+    the step that repeats it. So nothing that is sent to the connection's processes reaches the work; it ends by itself.
+    """
+    child = os.fork()
+    if child:
+        _, status = os.waitpid(child, 0)
+        code = os.waitstatus_to_exitcode(status)
+        if code < 0:
+            sys.stderr.write(f"openstack-ha-step: wanted the step to end, found it killed by signal {-code}; run `pulumi up` again\n")
+            code = 1
+        sys.stderr.flush()
+        os._exit(code)
+    os.setsid()
+
+
 def main(arguments):
     # The connection may go while the step runs: it then ends its work alone and the repeated step finds it done.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -525,6 +543,7 @@ def main(arguments):
     document = json.load(sys.stdin)
     if mode == "check":
         return check(document)
+    detach()
     print(Step(document, mode).run(), flush=True)
     return 0
 

@@ -847,6 +847,25 @@ test("a step waits for its twin as long as the twin may take", async (t) => {
   succeeds(t, await twin.ended, "changed: it");
 });
 
+test("a step that is killed with its connection goes on, alone, and is waited for", async (t) => {
+  const r = await room(t);
+  const script = `touch ${r.at("host/started")}
+wait_for 20 "go" test -e ${r.at("host/go")}
+sleep 1
+changed it
+`;
+  const twin = r.start(step({ step: { timeout: 20 }, script }));
+  await until("the twin runs", () => fs.existsSync(r.at("host/started")));
+  // What a pulumi that is cancelled has sshd do: it reaches the whole group of the process that sshd started.
+  const gone = new Promise((resolve) => twin.process.once("exit", resolve));
+  process.kill(twin.process.pid!, "SIGKILL");
+  await gone;
+  fs.writeFileSync(r.at("host/go"), "");
+  const outcome = await r.apply(step({ script: "changed again\n" }));
+  succeeds(t, outcome, "changed: again");
+  t.regex(r.logs(), /changed: it\n[^\n]*changed: again/);
+});
+
 test("a step's log is set aside when it is long, and kept once", async (t) => {
   const r = await room(t);
   const log = path.join(r.log, "demo-configure.log");
