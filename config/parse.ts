@@ -54,9 +54,18 @@ function soundParts(raw: unknown): Candidate {
     const host = soundValue(hostSchema, item) as HostSettings | undefined;
     return host === undefined ? [] : [{ ...host, index }];
   });
+  const marks = list.map((item, index) => {
+    const host = isMap(item) ? item : {};
+    return {
+      index,
+      name: soundValue(hostSchema.shape.name, host.name) as string | undefined,
+      id: soundValue(hostSchema.shape.id, host.id) as number | undefined,
+    };
+  });
   return {
     settings,
     hosts,
+    marks,
     allHosts: Array.isArray(given.hosts) && hosts.length === list.length,
   };
 }

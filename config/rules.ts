@@ -8,8 +8,17 @@ export interface Candidate {
   readonly settings: Partial<Omit<Settings, "hosts">>;
   /** Hosts without a mistake of form. */
   readonly hosts: readonly PlacedHost[];
+  /** Name and id of every host, each where it is sound by itself: a wrong role does not hide a doubled id. */
+  readonly marks: readonly HostMark[];
   /** False where a host was left out, so that nothing can be counted. */
   readonly allHosts: boolean;
+}
+
+export interface HostMark {
+  /** Place in the list as written. */
+  readonly index: number;
+  readonly name: string | undefined;
+  readonly id: number | undefined;
 }
 
 export interface PlacedHost extends HostSettings {

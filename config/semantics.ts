@@ -21,25 +21,27 @@ export function checkSemantics(candidate: Candidate): Mistake[] {
 }
 
 /** Names, ids and roles; gives the places of the hosts whose id is another's. */
-function checkHosts({ hosts }: Candidate, report: Report): ReadonlySet<number> {
+function checkHosts({ hosts, marks }: Candidate, report: Report): ReadonlySet<number> {
   const names = new Map<string, number>();
   const ids = new Map<number, string>();
   const duplicates = new Set<number>();
-  for (const { index, name, id, roles } of hosts) {
-    const earlier = names.get(name);
+  for (const { index, name, id } of marks) {
+    const earlier = name === undefined ? undefined : names.get(name);
     if (name === "localhost") {
       report(`hosts[${index}].name`, "every host calls itself localhost", "choose another name");
-    } else if (earlier !== undefined) {
+    } else if (name !== undefined && earlier !== undefined) {
       report(
         `hosts[${index}].name`,
         `${name} is already the name of hosts[${earlier}]`,
         "give every host its own name",
       );
     }
-    names.set(name, earlier ?? index);
+    if (name !== undefined) {
+      names.set(name, earlier ?? index);
+    }
 
-    const holder = ids.get(id);
-    if (holder !== undefined) {
+    const holder = id === undefined ? undefined : ids.get(id);
+    if (id !== undefined && holder !== undefined) {
       duplicates.add(index);
       report(
         `hosts[${index}].id`,
@@ -47,8 +49,11 @@ function checkHosts({ hosts }: Candidate, report: Report): ReadonlySet<number> {
         "give every host its own id",
       );
     }
-    ids.set(id, holder ?? name);
-
+    if (id !== undefined) {
+      ids.set(id, holder ?? name ?? `hosts[${index}]`);
+    }
+  }
+  for (const { index, roles } of hosts) {
     const twice = roles.find((role, i) => roles.indexOf(role) !== i);
     if (twice) {
       report(`hosts[${index}].roles`, `${twice} is named twice`, "name each role once");

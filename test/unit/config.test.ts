@@ -98,6 +98,16 @@ test("all mistakes are listed, those of form and those of meaning", (t) => {
   );
 });
 
+test("a wrong role does not hide that the host's id and name are another's", (t) => {
+  const options = validOptions();
+  set(options, "hosts[2]", { name: "ctl1", id: 12, roles: ["controler"] });
+  t.deepEqual(mistakesIn(options), [
+    'openstack-ha:hosts[2].roles[0]: "controler" is not a valid value; did you mean controller?',
+    "openstack-ha:hosts[2].name: ctl1 is already the name of hosts[0]; give every host its own name",
+    "openstack-ha:hosts[2].id: 12 is already used by host ctl2; give every host its own id",
+  ]);
+});
+
 test("one bad host does not hide the mistakes of the others", (t) => {
   const options = validOptions();
   set(options, "hosts[0].roles", ["controler"]);
