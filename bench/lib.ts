@@ -110,7 +110,7 @@ export function bmcOff(lab: Lab, host: string, password: string): void {
 
 /** The BMCs' password, from a host that fences with it. */
 export function bmcPassword(lab: Lab): string {
-  return onHost(lab, lab.cloud.hosts[0]?.name ?? "", "/etc/openstack-ha/bmc-password").trim();
+  return onHost(lab, lab.cloud.hosts[0]?.name ?? "", "cat /etc/openstack-ha/bmc-password").trim();
 }
 
 /** How often a host was fenced, by the cluster's own history as a witness tells it. */

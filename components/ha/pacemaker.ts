@@ -1,9 +1,14 @@
+import * as fs from "node:fs";
+import * as path from "node:path";
 import type * as pulumi from "@pulumi/pulumi";
 import { type Cloud, hostsWith } from "../../config";
 import type { Host } from "../hosts/host";
 import { secret } from "../render";
 import { type After, type Context, everywhere, type PerHost, Service } from "../service";
 import type { Check, Files } from "../step";
+
+/** What the fence agent runs instead of ipmitool. */
+const IPMITOOL = "/usr/local/lib/openstack-ha/ipmitool";
 
 /**
  * Corosync and Pacemaker on every controller, fencing through the hosts' BMCs, and, in `resources`, what Pacemaker
@@ -67,10 +72,14 @@ export function pacemakerFiles(cloud: Cloud): Files {
       content: corosyncConf(cloud),
       validate: ["corosync", "-t", "-c", "{}"],
     },
-    // The fence agent runs this, so that the password is in no cluster configuration and in no process list.
-    "/etc/openstack-ha/bmc-password": {
-      content: `#!/bin/sh\nprintf '%s\\n' '${secret("pacemaker-bmc")}'\n`,
-      mode: "0500",
+    // The password is in no cluster configuration and in no process list: the agent's ipmitool reads it from a file.
+    "/etc/openstack-ha/bmc-password": { content: `${secret("pacemaker-bmc")}\n`, mode: "0400" },
+    [IPMITOOL]: {
+      content: fs.readFileSync(
+        path.join(__dirname, "..", "..", "scripts", "pacemaker", "ipmitool"),
+        "utf8",
+      ),
+      mode: "0755",
     },
   };
 }
@@ -152,9 +161,9 @@ function fenceDevice(host: Pick<Host, "name" | "bmc">): string {
       // Without a cipher each call waits 10 s for the list of ciphers.
       cipher: 3,
       ip: host.bmc.address,
+      ipmitool_path: IPMITOOL,
       ipport: host.bmc.port,
       lanplus: 1,
-      password_script: "/etc/openstack-ha/bmc-password",
       pcmk_host_list: host.name,
       // The BMC's own status says when power is off: no blind wait before asking it.
       power_wait: 0,

@@ -299,15 +299,17 @@ done </etc/sysctl.d/90-openstack-ha.conf`),
     },
     slips: [[/^(\d+\.\d+\.\d+)\.(\d+) internal/m, "$1.999 internal", /internal/]],
   },
-  "the BMC's password, by the shell": {
+  "the BMC's password": {
     file: "/etc/openstack-ha/bmc-password",
     ask: ({ image, plan, host }) => {
       const { value } = (
         JSON.parse(stdin(plan, `base-secrets-${host}`)) as Record<string, { value: string }>
       )["pacemaker-bmc"]!;
-      return image.run(`[[ $(/etc/openstack-ha/bmc-password) == ${value} ]]`);
+      return image.run(
+        `[[ $(</etc/openstack-ha/bmc-password) == ${value} ]] || { echo "another password"; exit 1; }`,
+      );
     },
-    slips: [["'\n", "\n", /unterminated|EOF|Syntax error/i]],
+    slips: [[/^./, "~", /another password/]],
   },
 };
 
