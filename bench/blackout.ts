@@ -3,7 +3,7 @@ import {
   bmcPassword,
   killContainer,
   onHost,
-  openLab,
+  openHealthyLab,
   option,
   powerOn,
   seconds,
@@ -19,11 +19,10 @@ import {
  *   npm run bench:blackout -- [--stack dev] [--rounds 3]
  */
 async function main(): Promise<void> {
-  const lab = openLab(option("stack", "dev"));
+  const lab = await openHealthyLab();
   const rounds = Number(option("rounds", "3"));
   const password = bmcPassword(lab);
   const hosts = lab.cloud.hosts.map((host) => host.name);
-  await untilHealthy(lab, 120);
   let lost = 0;
   console.log("round  tokens after  all well after  row");
   for (let round = 1; round <= rounds; round++) {

@@ -7,7 +7,7 @@ import {
   longestGap,
   median,
   moveVip,
-  openLab,
+  openHealthyLab,
   option,
   outage,
   seconds,
@@ -17,18 +17,17 @@ import {
 } from "./lib";
 
 /**
- * Power off the controller that holds the public VIP, each in turn, round after round, while a token is asked for every 0.2 s; odd
- * rounds through its BMC, even ones by killing its container. Each round ends when every check is well again, with no
- * hand on it.
+ * Power off the controller that holds the public VIP, each in turn, round after round, while a token is asked for every
+ * 0.2 s; odd rounds through its BMC, even ones by killing its container. Each round ends when every check is well again,
+ * with no hand on it.
  *
  *   npm run bench:failover -- [--stack dev] [--rounds 10]
  */
 async function main(): Promise<void> {
-  const lab = openLab(option("stack", "dev"));
+  const lab = await openHealthyLab();
   const rounds = Number(option("rounds", "10"));
   const controllers = hostsWith(lab.cloud, "controller");
   const password = bmcPassword(lab);
-  await untilHealthy(lab, 120);
 
   const outages: number[] = [];
   console.log("round  victim  how   outage  longest gap  failed  healed  fenced");

@@ -36,9 +36,7 @@ async function main(): Promise<void> {
     }
     console.log(rows.at(-1));
   }
-  console.log(
-    ["", ...rows, `${last - first + 1 - broken} of ${last - first + 1} repaired`].join("\n"),
-  );
+  console.log(["", ...rows, `${rows.length - broken} of ${rows.length} repaired`].join("\n"));
   process.exitCode = broken ? 1 : 0;
 }
 

@@ -19,6 +19,13 @@ export function openLab(stack: string): Lab {
   return { stack, cloud: stackCloud(stack), outputs: stackOutputs(stack) };
 }
 
+/** The lab of `--stack`, dev by default, once all is well in it. */
+export async function openHealthyLab(): Promise<Lab> {
+  const lab = openLab(option("stack", "dev"));
+  await untilHealthy(lab, 120);
+  return lab;
+}
+
 export const sleep = (ms: number): Promise<void> =>
   new Promise((resolve) => setTimeout(resolve, ms));
 

@@ -2,7 +2,7 @@ import * as os from "node:os";
 import {
   fencings,
   type Lab,
-  openLab,
+  openHealthyLab,
   option,
   seconds,
   sleep,
@@ -17,10 +17,9 @@ import {
  *   npm run bench:soak -- [--stack dev] [--minutes 30] [--clients 12]
  */
 async function main(): Promise<void> {
-  const lab = openLab(option("stack", "dev"));
+  const lab = await openHealthyLab();
   const minutes = Number(option("minutes", "30"));
   const clients = Number(option("clients", "12"));
-  await untilHealthy(lab, 120);
   const before = fencingsOfAll(lab);
   const end = Date.now() + minutes * 60_000;
   let failed = 0;

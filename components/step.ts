@@ -190,10 +190,14 @@ function sorted(value: unknown): unknown {
   );
 }
 
+/** A file below scripts/, whole: for a host to keep. */
+export function scriptFile(name: string): string {
+  return fs.readFileSync(path.join(SCRIPTS, name), "utf8");
+}
+
 /** A script without its hash-bang line and comment header (those are for its reader in the repository). */
 export function readScript(name: string): string {
-  const text = fs.readFileSync(path.join(SCRIPTS, name), "utf8");
-  return text.replace(/^(#.*\n)+\n*/, "");
+  return scriptFile(name).replace(/^(#.*\n)+\n*/, "");
 }
 
 function scriptText(...names: (string | undefined)[]): string {

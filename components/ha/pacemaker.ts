@@ -1,11 +1,9 @@
-import * as fs from "node:fs";
-import * as path from "node:path";
 import type * as pulumi from "@pulumi/pulumi";
 import { type Cloud, hostsWith } from "../../config";
 import type { Host } from "../hosts/host";
 import { secret } from "../render";
 import { type After, type Context, everywhere, type PerHost, Service } from "../service";
-import type { Check, Files } from "../step";
+import { type Check, type Files, scriptFile } from "../step";
 
 /** What the fence agent runs instead of ipmitool. */
 const IPMITOOL = "/usr/local/lib/openstack-ha/ipmitool";
@@ -74,13 +72,7 @@ export function pacemakerFiles(cloud: Cloud): Files {
     },
     // The password is in no cluster configuration and in no process list: the agent's ipmitool reads it from a file.
     "/etc/openstack-ha/bmc-password": { content: `${secret("pacemaker-bmc")}\n`, mode: "0400" },
-    [IPMITOOL]: {
-      content: fs.readFileSync(
-        path.join(__dirname, "..", "..", "scripts", "pacemaker", "ipmitool"),
-        "utf8",
-      ),
-      mode: "0755",
-    },
+    [IPMITOOL]: { content: scriptFile("pacemaker/ipmitool"), mode: "0755" },
   };
 }
 

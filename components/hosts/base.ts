@@ -1,5 +1,3 @@
-import * as fs from "node:fs";
-import * as path from "node:path";
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import { servicesOf } from "../../catalogue";
@@ -7,10 +5,15 @@ import type { Cloud } from "../../config";
 import type { Secrets } from "../../secrets";
 import { lines } from "../render";
 import { type Context, type PerHost, Service } from "../service";
-import { type Check, type Files, RUNNER, retryDroppedConnection, sortedJson } from "../step";
+import {
+  type Check,
+  type Files,
+  RUNNER,
+  retryDroppedConnection,
+  scriptFile,
+  sortedJson,
+} from "../step";
 import type { Host } from "./host";
-
-const LIBRARY = path.join(__dirname, "..", "..", "scripts", "lib");
 
 /**
  * What every host needs before anything else: the step runner, the secrets that its services use, kernel settings and
@@ -155,7 +158,7 @@ const SYSCTL = [
 
 /** scripts/lib as one shell script that puts the runner on a host. */
 export function runnerScript(): string {
-  const read = (name: string): string => fs.readFileSync(path.join(LIBRARY, name), "utf8");
+  const read = (name: string): string => scriptFile(`lib/${name}`);
   const here = (mode: string, target: string, name: string): string =>
     `install_file ${mode} ${target} <<'END_OF_${name.toUpperCase().replace(/\W/g, "_")}'\n${read(name)}END_OF_${name.toUpperCase().replace(/\W/g, "_")}\n`;
   return [

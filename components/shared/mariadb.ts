@@ -1,11 +1,9 @@
-import * as fs from "node:fs";
-import * as path from "node:path";
 import type * as pulumi from "@pulumi/pulumi";
 import { type Cloud, hostsWith } from "../../config";
 import type { Host } from "../hosts/host";
 import { ini, lines } from "../render";
 import { type After, type Context, type PerHost, Service } from "../service";
-import { type Check, type Files, withParams } from "../step";
+import { type Check, type Files, scriptFile, withParams } from "../step";
 
 const CHECK_PORT = 9200;
 
@@ -60,10 +58,7 @@ export function mariadbFiles(cloud: Cloud, host: Pick<Host, "name" | "addresses"
     },
     "/etc/systemd/system/galera-check.service": { content: checkUnit(host) },
     "/usr/local/lib/openstack-ha/galera-check.py": {
-      content: fs.readFileSync(
-        path.join(__dirname, "..", "..", "scripts", "mariadb", "galera-check.py"),
-        "utf8",
-      ),
+      content: scriptFile("mariadb/galera-check.py"),
       mode: "0755",
     },
   };

@@ -523,7 +523,9 @@ def detach():
         _, status = os.waitpid(child, 0)
         code = os.waitstatus_to_exitcode(status)
         if code < 0:
-            sys.stderr.write(f"openstack-ha-step: wanted the step to end, found it killed by signal {-code}; run `pulumi up` again\n")
+            sys.stderr.write(
+                f"openstack-ha-step: wanted the step to end, found it killed by signal {-code}; run `pulumi up` again\n"
+            )
             code = 1
         sys.stderr.flush()
         os._exit(code)

@@ -7,8 +7,9 @@ verify() {
     echo "RabbitMQ does not answer on $STEP_HOST"
     return 1
   }
-  local problems
-  problems=$(jq -r --argjson members "$(jq -c .members "$STEP_DIR/params.json")" '
+  local problems members
+  members=$(jq -c .members "$STEP_DIR/params.json")
+  problems=$(jq -r --argjson members "$members" '
     ($members | map("rabbit@" + .)) as $wanted
     | ($wanted - .running_nodes) as $missing
     | [ (if ($missing | length) * 2 >= ($wanted | length) then "not running: " + ($missing | join(", ")) else empty end),
@@ -19,6 +20,6 @@ verify() {
     echo "RabbitMQ: $problems"
     return 1
   }
-  jq -r --argjson members "$(jq -c .members "$STEP_DIR/params.json")" \
+  jq -r --argjson members "$members" \
     '"\(.running_nodes | length) of \($members | length) nodes"' <<<"$status"
 }

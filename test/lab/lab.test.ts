@@ -34,6 +34,7 @@ let deployment: CommandLines;
 test.before(() => {
   before = machineState("labtest");
   scratch = new Scratch("labtest", "10.78.");
+  deployment = new CommandLines();
 });
 
 test.after.always(async () => {
@@ -43,7 +44,6 @@ test.after.always(async () => {
 
 test.serial("a deployment that is killed half-way is repaired by running it again", async (t) => {
   t.timeout(60 * 60_000);
-  deployment = new CommandLines();
   t.log(`killed after ${(await scratch.killedUp(60)).toFixed(0)} s`);
   t.is(await scratch.cloud("up"), 0, "the second up ends well");
   deployment.stop();

@@ -117,7 +117,7 @@ export class Project {
     return file;
   }
 
-  /** Sets a secret in a stack file, by standard input as a person does. */
+  /** Sets a secret in a stack file. By an argument: it is the tests' own, and no cloud's. */
   async setSecret(stack: string, configFile: string, key: string, value: string): Promise<void> {
     const done = await this.pulumi(
       ...["config", "set", "--stack", stack, "--config-file", configFile, "--secret"],

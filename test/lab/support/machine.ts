@@ -56,33 +56,39 @@ export class CommandLines {
 
   private look(): void {
     this.rounds++;
-    for (const pid of fs.readdirSync("/proc")) {
-      if (!/^[0-9]+$/.test(pid)) continue;
-      try {
-        this.seen.add(fs.readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " "));
-      } catch {
-        // It ended meanwhile.
-      }
-    }
+    for (const commandLine of eachProcess(commandLineOf)) this.seen.add(commandLine);
   }
 }
 
-function processesOf(lab: string): string[] {
+/** What is asked of each process of this machine, of those that live to answer. */
+function eachProcess<T>(ask: (folder: string) => T): T[] {
   return fs
     .readdirSync("/proc")
     .filter((pid) => /^[0-9]+$/.test(pid))
     .flatMap((pid) => {
       try {
-        const commandLine = fs.readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
-        const cgroups = fs.readFileSync(`/proc/${pid}/cgroup`, "utf8");
-        // Dead, and waiting for the machine's init to notice: nothing that runs.
-        if (/^State:\s+Z/m.test(fs.readFileSync(`/proc/${pid}/status`, "utf8"))) return [];
-        return commandLine.includes(lab) || cgroups.includes(`/osha-${lab}/`) ? [commandLine] : [];
+        return [ask(`/proc/${pid}`)];
       } catch {
         // It ended meanwhile.
         return [];
       }
-    })
+    });
+}
+
+function commandLineOf(folder: string): string {
+  return fs.readFileSync(`${folder}/cmdline`, "utf8").replaceAll("\0", " ");
+}
+
+function processesOf(lab: string): string[] {
+  return eachProcess((folder) => {
+    const commandLine = commandLineOf(folder);
+    const cgroups = fs.readFileSync(`${folder}/cgroup`, "utf8");
+    // Dead, and waiting for the machine's init to notice: nothing that runs.
+    const dead = /^State:\s+Z/m.test(fs.readFileSync(`${folder}/status`, "utf8"));
+    const ours = commandLine.includes(lab) || cgroups.includes(`/osha-${lab}/`);
+    return ours && !dead ? [commandLine] : [];
+  })
+    .flat()
     .sort();
 }
 
