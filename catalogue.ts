@@ -1,4 +1,4 @@
-import type { Role } from "./config";
+import type { Cloud, HostConfig, Role } from "./config";
 
 /** How HAProxy offers a service behind the virtual IPs. */
 export interface Frontend {
@@ -12,6 +12,15 @@ export interface Frontend {
   readonly checkPort?: number;
   /** One server takes all connections, the others wait for its end: for what must have one writer. */
   readonly oneAtATime?: boolean;
+  /**
+   * Asked less often, and watched by its own traffic in between: what every request of the cloud passes (tokens, SQL) is
+   * asked every `haproxy.interMs`, everything else every `haproxy.observedInterMs`, because asking costs CPU at rest.
+   */
+  readonly observed?: boolean;
+  /** A name for the check's Host header, where the server answers to no other. */
+  readonly checkHost?: "vip";
+  /** Requests that last: image data, consoles. */
+  readonly patient?: boolean;
 }
 
 export interface Port {
@@ -38,6 +47,8 @@ export interface ServiceEntry {
   readonly layer: "hosts" | "ha" | "shared" | "openstack";
   /** A host with any of these roles carries it. */
   readonly roles: readonly Role[];
+  /** Only in a cloud that has compute hosts: controllers alone are an identity service, and a valid cloud. */
+  readonly whole?: boolean;
   readonly mode: "active/active" | "active/passive" | "per host";
   /** Who starts it, watches it and restarts it. */
   readonly manager: "systemd" | "Pacemaker" | "systemd, Pacemaker" | "itself";
@@ -55,10 +66,13 @@ export interface ServiceEntry {
   /** Units that must not be started by anyone, also not as another unit's dependency. */
   readonly masked?: readonly string[];
   readonly ports: readonly Port[];
-  readonly frontend?: Frontend;
+  /** The first is that of its API. */
+  readonly frontends?: readonly Frontend[];
   readonly registration?: Registration;
   /** Secrets that its hosts hold, besides those that the hosts' own names make. */
   readonly secrets: readonly string[];
+  /** Families of secrets of which its hosts hold one for each host that carries it. */
+  readonly secretsPerPeer?: readonly string[];
   readonly dependsOn: readonly string[];
 }
 
@@ -148,15 +162,17 @@ const ENTRIES = [
       tcp(4568, "incremental state transfer"),
       tcp(9200, "health check"),
     ],
-    frontend: {
-      name: "mariadb",
-      port: 3306,
-      vips: ["internal"],
-      mode: "tcp",
-      check: "/",
-      checkPort: 9200,
-      oneAtATime: true,
-    },
+    frontends: [
+      {
+        name: "mariadb",
+        port: 3306,
+        vips: ["internal"],
+        mode: "tcp",
+        check: "/",
+        checkPort: 9200,
+        oneAtATime: true,
+      },
+    ],
     secrets: [],
     dependsOn: ["pacemaker", "haproxy"],
   },
@@ -203,16 +219,414 @@ const ENTRIES = [
     packages: ["keystone", "python3-memcache", "python3-openstackclient", "python3-pymysql"],
     units: ["keystone.service"],
     ports: [tcp(5000, "Identity API")],
-    frontend: {
-      name: "keystone",
-      port: 5000,
-      vips: ["internal", "public"],
-      mode: "http",
-      check: "/healthcheck",
-    },
+    frontends: [
+      {
+        name: "keystone",
+        port: 5000,
+        vips: ["internal", "public"],
+        mode: "http",
+        check: "/healthcheck",
+      },
+    ],
     registration: { type: "identity", description: "OpenStack Identity", path: "/v3" },
     secrets: ["keystone-admin", "keystone-db"],
     dependsOn: ["mariadb", "memcached", "haproxy"],
+  },
+  {
+    name: "ceph-client",
+    layer: "shared",
+    roles: ["controller", "compute", "storage"],
+    whole: true,
+    mode: "per host",
+    manager: "itself",
+    why: "where the store is, and the keys of those who use it",
+    whenItDies: "nothing runs that could die",
+    health: "the store's monitors answer to the host's key",
+    packages: ["ceph-common"],
+    ports: [],
+    secrets: ["ceph-cinder"],
+    dependsOn: ["base"],
+  },
+  {
+    name: "ceph",
+    layer: "shared",
+    roles: ["storage"],
+    whole: true,
+    mode: "active/active",
+    manager: "systemd",
+    why: "every object is on three hosts; the monitors keep a majority, and one of the managers is active",
+    whenItDies:
+      "requests to its objects wait until the monitors mark it down (ceph.heartbeatGraceSeconds); the copies take over, and what it missed is copied when it is back",
+    health:
+      "a majority of the monitors, every disk of the host up and in, no placement group without its copies",
+    packages: ["ceph-mgr", "ceph-mon", "ceph-osd"],
+    units: [
+      "ceph-crash.service",
+      "ceph-mgr.target",
+      "ceph-mon.target",
+      "ceph-osd.target",
+      "ceph.target",
+      "lvm2-monitor.service",
+    ],
+    ports: [
+      tcp(3300, "monitor"),
+      tcp(6789, "monitor, for older clients"),
+      tcp(6800, "disks and managers, up to 7300"),
+    ],
+    secrets: ["ceph-admin", "ceph-cinder", "ceph-glance", "ceph-mon"],
+    dependsOn: ["ceph-client"],
+  },
+  {
+    name: "glance",
+    layer: "openstack",
+    roles: ["controller"],
+    whole: true,
+    mode: "active/active",
+    manager: "systemd",
+    why: "stateless: images are in Ceph, and what is known of them in the database",
+    whenItDies: "HAProxy drops it; an upload through it fails and is repeated by its client",
+    health: "/healthcheck",
+    packages: ["glance-api", "python3-memcache", "python3-pymysql", "python3-rbd"],
+    units: ["glance-api.service"],
+    ports: [tcp(9292, "Image API")],
+    frontends: [
+      {
+        name: "glance",
+        port: 9292,
+        vips: ["internal", "public"],
+        mode: "http",
+        check: "/healthcheck",
+        observed: true,
+        patient: true,
+      },
+    ],
+    registration: { type: "image", description: "OpenStack Image", path: "" },
+    secrets: ["ceph-glance", "glance", "glance-db"],
+    dependsOn: ["mariadb", "memcached", "haproxy", "keystone", "ceph-client"],
+  },
+  {
+    name: "placement",
+    layer: "openstack",
+    roles: ["controller"],
+    whole: true,
+    mode: "active/active",
+    manager: "systemd",
+    why: "stateless: what it knows is in the database",
+    whenItDies: "HAProxy drops it; systemd restarts it",
+    health: "its root answers with its versions",
+    packages: ["placement-api", "python3-memcache", "python3-pymysql"],
+    units: ["placement-api.service"],
+    ports: [tcp(8778, "Placement API")],
+    frontends: [
+      {
+        name: "placement",
+        port: 8778,
+        vips: ["internal", "public"],
+        mode: "http",
+        check: "/",
+        observed: true,
+      },
+    ],
+    registration: { type: "placement", description: "OpenStack Placement", path: "" },
+    secrets: ["placement", "placement-db"],
+    dependsOn: ["mariadb", "memcached", "haproxy", "keystone"],
+  },
+  {
+    name: "nova",
+    layer: "openstack",
+    roles: ["controller"],
+    whole: true,
+    mode: "active/active",
+    manager: "systemd",
+    why: "APIs are stateless; conductors and schedulers take turns at the same queues",
+    whenItDies:
+      "HAProxy drops its APIs; other conductors and schedulers take what is in the queues; a console has to be opened again",
+    health:
+      "the API answers with its versions, and the database has seen conductor and scheduler lately",
+    packages: [
+      "nova-api",
+      "nova-conductor",
+      "nova-consoleproxy",
+      "nova-scheduler",
+      "python3-memcache",
+      "python3-pymysql",
+    ],
+    units: [
+      "nova-api-metadata.service",
+      "nova-api.service",
+      "nova-conductor.service",
+      "nova-novncproxy.service",
+      "nova-scheduler.service",
+    ],
+    disabled: ["nova-serialproxy.service", "nova-spicehtml5proxy.service"],
+    ports: [
+      tcp(8774, "Compute API"),
+      tcp(8775, "metadata, for the agents on the compute hosts"),
+      tcp(6080, "consoles (noVNC)"),
+    ],
+    frontends: [
+      {
+        name: "nova",
+        port: 8774,
+        vips: ["internal", "public"],
+        mode: "http",
+        check: "/",
+        observed: true,
+      },
+      {
+        name: "nova-metadata",
+        port: 8775,
+        vips: ["internal"],
+        mode: "http",
+        check: "/",
+        observed: true,
+      },
+      {
+        name: "nova-novncproxy",
+        port: 6080,
+        vips: ["public"],
+        mode: "http",
+        check: "/vnc_lite.html",
+        observed: true,
+        patient: true,
+      },
+    ],
+    registration: { type: "compute", description: "OpenStack Compute", path: "/v2.1" },
+    secrets: [
+      "cinder",
+      "neutron",
+      "neutron-metadata",
+      "nova",
+      "nova-db",
+      "placement",
+      "rabbitmq-openstack",
+    ],
+    dependsOn: ["mariadb", "rabbitmq", "memcached", "haproxy", "keystone", "placement"],
+  },
+  {
+    name: "ovn",
+    layer: "openstack",
+    roles: ["controller"],
+    whole: true,
+    mode: "active/active",
+    manager: "itself",
+    why: "its two databases are Raft clusters and elect their leaders; one northd of all holds their lock and works",
+    whenItDies:
+      "the databases elect a leader within seconds and another northd takes the lock; guests' packets go on all the while",
+    health: "both databases have a leader, this host is a member, northd is active or waits",
+    packages: ["ovn-central"],
+    units: [
+      "ovn-central.service",
+      "ovn-northd.service",
+      "ovn-ovsdb-server-nb.service",
+      "ovn-ovsdb-server-sb.service",
+    ],
+    ports: [
+      tcp(6641, "northbound database"),
+      tcp(6642, "southbound database"),
+      tcp(6643, "northbound Raft"),
+      tcp(6644, "southbound Raft"),
+    ],
+    secrets: [],
+    dependsOn: ["pacemaker"],
+  },
+  {
+    name: "ovn-chassis",
+    layer: "openstack",
+    roles: ["compute", "network"],
+    whole: true,
+    mode: "per host",
+    manager: "systemd",
+    why: "switches the packets of the guests on its host; a network host is also a gateway, and each router has gateways in order of priority",
+    whenItDies: "the next gateway in a router's order takes over (BFD over the tunnels)",
+    health:
+      "Open vSwitch runs, the controller is connected to the southbound database, the planned bridges and ports are up",
+    packages: ["openvswitch-switch", "ovn-host"],
+    units: [
+      "openvswitch-switch.service",
+      "ovn-controller.service",
+      "ovn-host.service",
+      "ovs-record-hostname.service",
+    ],
+    ports: [udp(6081, "Geneve, on the tunnel network"), udp(3784, "BFD, in the tunnels")],
+    secrets: [],
+    dependsOn: ["base"],
+  },
+  {
+    name: "neutron",
+    layer: "openstack",
+    roles: ["controller"],
+    whole: true,
+    mode: "active/active",
+    manager: "systemd",
+    why: "stateless: networks are in its database and in OVN's; the maintenance workers agree by a lock there",
+    whenItDies:
+      "HAProxy drops its API; what it had begun is mended by another's maintenance worker",
+    health: "the API answers with its versions, and all workers run",
+    packages: [
+      "neutron-api",
+      "neutron-ovn-maintenance-worker",
+      "neutron-periodic-workers",
+      "neutron-rpc-server",
+      "python3-memcache",
+      "python3-pymysql",
+    ],
+    units: [
+      "neutron-api.service",
+      "neutron-ovn-maintenance-worker.service",
+      "neutron-periodic-workers.service",
+      "neutron-rpc-server.service",
+    ],
+    ports: [tcp(9696, "Network API")],
+    frontends: [
+      {
+        name: "neutron",
+        port: 9696,
+        vips: ["internal", "public"],
+        mode: "http",
+        check: "/",
+        observed: true,
+      },
+    ],
+    registration: { type: "network", description: "OpenStack Network", path: "" },
+    secrets: ["neutron", "neutron-db", "nova", "placement", "rabbitmq-openstack"],
+    dependsOn: ["mariadb", "rabbitmq", "memcached", "haproxy", "keystone", "ovn"],
+  },
+  {
+    name: "cinder",
+    layer: "openstack",
+    roles: ["controller"],
+    whole: true,
+    mode: "active/active",
+    manager: "systemd",
+    why: "volumes are in Ceph, so any host can work on any of them: all are one `cluster`, and agree by locks in the database",
+    whenItDies: "HAProxy drops its API; another member of the cluster takes what is in the queue",
+    health: "/healthcheck, and the database has seen scheduler and volume service lately",
+    packages: [
+      "cinder-api",
+      "cinder-scheduler",
+      "cinder-volume",
+      "python3-memcache",
+      "python3-pymysql",
+      "python3-rbd",
+    ],
+    units: ["cinder-api.service", "cinder-scheduler.service", "cinder-volume.service"],
+    disabled: ["iscsid.socket", "open-iscsi.service", "tgt.service"],
+    ports: [tcp(8776, "Block Storage API")],
+    frontends: [
+      {
+        name: "cinder",
+        port: 8776,
+        vips: ["internal", "public"],
+        mode: "http",
+        check: "/healthcheck",
+        observed: true,
+      },
+    ],
+    // The type that clients of today and of yesterday find it by.
+    registration: {
+      type: "volumev3",
+      description: "OpenStack Block Storage",
+      path: "/v3",
+    },
+    secrets: ["ceph-cinder", "cinder", "cinder-db", "nova", "rabbitmq-openstack"],
+    dependsOn: ["mariadb", "rabbitmq", "memcached", "haproxy", "keystone", "ceph-client"],
+  },
+  {
+    name: "horizon",
+    layer: "openstack",
+    roles: ["controller"],
+    whole: true,
+    mode: "active/active",
+    manager: "systemd",
+    why: "stateless: sessions are in the database, so a person stays logged in when a controller dies",
+    whenItDies: "HAProxy drops it; the next click goes to another controller",
+    health: "its login page, asked under the public address",
+    packages: [
+      "libapache2-mod-wsgi-py3",
+      "openstack-dashboard",
+      "openstack-dashboard-apache",
+      "python3-mysqldb",
+    ],
+    units: ["apache2.service"],
+    disabled: ["apache-htcacheclean.service"],
+    ports: [tcp(80, "dashboard")],
+    frontends: [
+      {
+        name: "horizon",
+        port: 80,
+        vips: ["public"],
+        mode: "http",
+        check: "/horizon/auth/login/",
+        checkHost: "vip",
+        observed: true,
+      },
+    ],
+    secrets: ["horizon", "horizon-db"],
+    dependsOn: ["mariadb", "haproxy", "keystone"],
+  },
+  {
+    name: "nova-compute",
+    layer: "openstack",
+    roles: ["compute"],
+    whole: true,
+    mode: "per host",
+    manager: "systemd",
+    why: "runs the guests of its host; their disks are in Ceph, so that they can move",
+    whenItDies:
+      "its guests go on without it; if the host dies, so do they, and can be evacuated to another",
+    health: "libvirt answers, and Nova counts the service as up and the host as mapped to its cell",
+    packages: ["nova-compute", "nova-compute-qemu", "python3-memcache"],
+    units: [
+      "libvirtd-admin.socket",
+      "libvirtd-ro.socket",
+      "libvirtd.service",
+      "libvirtd.socket",
+      "nova-compute.service",
+      "virtlogd-admin.socket",
+      "virtlogd.socket",
+    ],
+    disabled: [
+      "iscsid.socket",
+      "libvirt-guests.service",
+      "open-iscsi.service",
+      "virtlockd-admin.socket",
+      "virtlockd.socket",
+    ],
+    ports: [
+      tcp(5900, "consoles (VNC), up to 6900, for the proxies"),
+      tcp(49152, "live migration, up to 49215"),
+    ],
+    secrets: [
+      "ceph-cinder",
+      "cinder",
+      "neutron",
+      "nova",
+      "placement",
+      "rabbitmq-openstack",
+      "ssh-nova",
+    ],
+    secretsPerPeer: ["ssh-known"],
+    dependsOn: ["nova", "neutron", "ovn-chassis", "ceph-client"],
+  },
+  {
+    name: "neutron-metadata",
+    layer: "openstack",
+    roles: ["compute"],
+    whole: true,
+    mode: "per host",
+    manager: "systemd",
+    why: "answers the guests of its host on 169.254.169.254",
+    whenItDies:
+      "guests of its host get no metadata until systemd has restarted it; those that run are not touched",
+    health: "it runs, and is connected to the southbound database",
+    packages: ["haproxy", "neutron-ovn-metadata-agent"],
+    units: ["neutron-ovn-metadata-agent.service"],
+    // It starts HAProxy itself, one for each network.
+    disabled: ["haproxy.service"],
+    ports: [],
+    secrets: ["neutron-metadata"],
+    dependsOn: ["ovn", "ovn-chassis", "nova"],
   },
 ] as const satisfies readonly ServiceEntry[];
 
@@ -226,7 +640,29 @@ export function service(name: ServiceName): ServiceEntry {
   return ENTRIES.find((entry) => entry.name === name) as ServiceEntry;
 }
 
-/** What runs on a host with these roles. */
-export function servicesOf(roles: readonly Role[]): readonly ServiceEntry[] {
-  return SERVICES.filter((entry) => entry.roles.some((role) => roles.includes(role)));
+/** Whether a cloud runs guests, and so has all services. */
+export function isWhole(cloud: Pick<Cloud, "hosts">): boolean {
+  return cloud.hosts.some((host) => host.roles.includes("compute"));
+}
+
+/** The services that a cloud has. */
+export function servicesIn(cloud: Pick<Cloud, "hosts">): readonly ServiceEntry[] {
+  const whole = isWhole(cloud);
+  return SERVICES.filter((entry) => whole || !entry.whole);
+}
+
+/** What runs on a host of a cloud. */
+export function servicesOf(
+  cloud: Pick<Cloud, "hosts">,
+  { roles }: Pick<HostConfig, "roles">,
+): readonly ServiceEntry[] {
+  return servicesIn(cloud).filter((entry) => entry.roles.some((role) => roles.includes(role)));
+}
+
+/** The hosts that carry a service. */
+export function carriers<H extends Pick<HostConfig, "roles">>(
+  { hosts }: { readonly hosts: readonly H[] },
+  entry: Pick<ServiceEntry, "roles">,
+): readonly H[] {
+  return hosts.filter((host) => host.roles.some((role) => entry.roles.includes(role)));
 }

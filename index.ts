@@ -1,12 +1,26 @@
+import { isWhole } from "./catalogue";
 import { loadCloud } from "./config";
 import { Haproxy } from "./components/ha/haproxy";
 import { Pacemaker } from "./components/ha/pacemaker";
 import { Base } from "./components/hosts/base";
 import { Lab } from "./components/hosts/lab";
+import { Cinder } from "./components/openstack/cinder";
+import { Content } from "./components/openstack/content";
+import { Glance } from "./components/openstack/glance";
+import { Horizon } from "./components/openstack/horizon";
 import { Keystone } from "./components/openstack/keystone";
+import { Neutron } from "./components/openstack/neutron";
+import { NeutronMetadata } from "./components/openstack/neutron-metadata";
+import { Nova } from "./components/openstack/nova";
+import { NovaCompute } from "./components/openstack/nova-compute";
+import { Ovn } from "./components/openstack/ovn";
+import { OvnChassis } from "./components/openstack/ovn-chassis";
+import { Placement } from "./components/openstack/placement";
 import { Registration } from "./components/openstack/registration";
 import { outputs } from "./components/outputs";
 import { everywhere } from "./components/service";
+import { Ceph } from "./components/shared/ceph";
+import { CephClient } from "./components/shared/ceph-client";
 import { Mariadb } from "./components/shared/mariadb";
 import { Memcached } from "./components/shared/memcached";
 import { Rabbitmq } from "./components/shared/rabbitmq";
@@ -23,7 +37,7 @@ const context = { cloud, secrets, hosts: base.ready };
 const pacemaker = new Pacemaker(context);
 const haproxy = new Haproxy(context);
 const mariadb = new Mariadb(context);
-new Rabbitmq(context);
+const rabbitmq = new Rabbitmq(context);
 const memcached = new Memcached(context);
 
 const resources = pacemaker.resources(
@@ -34,6 +48,54 @@ const balancer = haproxy.running(resources);
 const database = mariadb.running(resources);
 
 const keystone = new Keystone(context, { database, cache: memcached.ready });
-new Registration(context, { identity: [keystone.everywhere, everywhere(balancer)] });
+const registration = new Registration(context, {
+  identity: [keystone.everywhere, everywhere(balancer)],
+  roles: keystone.roles,
+});
+
+// Controllers alone are an identity service; with compute hosts it is a cloud.
+if (isWhole(cloud)) {
+  const bus = rabbitmq.ready;
+  const cephClient = new CephClient(context);
+  const ceph = new Ceph(context, { configured: cephClient.configured });
+  const store = cephClient.reached(ceph.everywhere);
+
+  const glance = new Glance(context, { database, store, registered: registration.of("glance") });
+  const placement = new Placement(context, { database, registered: registration.of("placement") });
+  const nova = new Nova(context, {
+    database,
+    bus,
+    registered: registration.of("nova", "placement"),
+  });
+  const ovn = new Ovn(context, { cluster: pacemaker.cluster });
+  const chassis = new OvnChassis(context, { databases: ovn.everywhere });
+  const neutron = new Neutron(context, {
+    database,
+    bus,
+    ovn: ovn.everywhere,
+    registered: registration.of("neutron", "nova"),
+  });
+  const cinder = new Cinder(context, {
+    database,
+    bus,
+    store,
+    registered: registration.of("cinder"),
+  });
+  new Horizon(context, { database });
+  new NovaCompute(context, {
+    store,
+    network: chassis.ready,
+    apis: [nova.everywhere, neutron.everywhere, everywhere(placement.ready)],
+  });
+  new NeutronMetadata(context, { network: chassis.ready, apis: [nova.everywhere] });
+  if (cloud.content.enabled) {
+    new Content(context, [
+      glance.everywhere,
+      nova.everywhere,
+      neutron.everywhere,
+      cinder.everywhere,
+    ]);
+  }
+}
 
 export = outputs(context);

@@ -50,7 +50,8 @@ export class Secrets {
 
   /** @throws Error where there is no such secret: a mistake in this program, not in the configuration. */
   ref(name: string): SecretRef {
-    const { per } = this.entry(name);
+    const { of, per } = this.entry(name);
+    if (of !== undefined) return { name, version: this.ref(pairOf(name, of)).version };
     // A rotation's key has its number in its name.
     return { name, version: per === "rotation" ? 1 : (this.cloud.secretVersions[name] ?? 1) };
   }
@@ -63,6 +64,9 @@ export class Secrets {
   value(name: string): pulumi.Output<string> {
     const entry = this.entry(name);
     return this.once(name, () => {
+      if (entry.of !== undefined) {
+        return pulumi.secret(this.publicKey(pairOf(name, entry.of)));
+      }
       const override = this.inputs.overrides[name];
       return override ?? this.derive(name, (key) => deriveText(key, entry));
     });
@@ -125,6 +129,12 @@ export class Secrets {
   }
 }
 
+/** The pair whose public half a name stands for: `ssh-known-cmp1` for `ssh-host-cmp1`. */
+function pairOf(name: string, family: string): SshSecretName {
+  const host = name.replace(/^ssh-known-/, "");
+  return `${family}-${host}` as SshSecretName;
+}
+
 /** Every secret of a cloud in clear, by name: for a search whether one has leaked. */
 export function plainSecrets(cloud: SecretsOf, seed: string): Map<string, string> {
   const secrets = new Secrets(cloud, { seed: undefined, overrides: {} });
@@ -133,7 +143,7 @@ export function plainSecrets(cloud: SecretsOf, seed: string): Map<string, string
     secrets.names().flatMap((name) => {
       const entry = findSecret(name, hosts);
       const key = { seed, stack: cloud.stack, ...secrets.ref(name) };
-      return entry ? [[name, deriveText(key, entry)]] : [];
+      return entry && entry.of === undefined ? [[name, deriveText(key, entry)]] : [];
     }),
   );
 }
@@ -171,6 +181,18 @@ export function password(key: DerivationKey, length = 32): string {
 /** A Fernet key: 32 bytes as base64url with padding. */
 export function fernetKey(key: DerivationKey): string {
   return deriveBytes(key, 32).toString("base64").replaceAll("+", "-").replaceAll("/", "_");
+}
+
+/**
+ * A key as `ceph-authtool --gen-print-key` writes it: type 1 (AES-128), time of making (none, or the same key would be
+ * another text), length, 16 bytes; little-endian, as base64.
+ */
+export function cephxKey(key: DerivationKey): string {
+  const bytes = deriveBytes(key, 16);
+  const head = Buffer.alloc(12);
+  head.writeUInt16LE(1, 0);
+  head.writeUInt16LE(bytes.length, 10);
+  return Buffer.concat([head, bytes]).toString("base64");
 }
 
 /** How many credential keys Keystone keeps; it has no option for it. */
@@ -265,7 +287,10 @@ export function deriveText(key: DerivationKey, entry: SecretEntry): string {
       return password(key, entry.length);
     case "fernet":
       return fernetKey(key);
+    case "cephx":
+      return cephxKey(key);
     case "ssh":
+    case "ssh-public":
       return sshKeyPair(key).privateKey;
   }
 }

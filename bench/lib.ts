@@ -1,7 +1,8 @@
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import * as http from "node:http";
 import * as path from "node:path";
 import type { Cloud } from "../config";
+import { OpenStack } from "../tools/openstack";
 import { cloudHealth, type Health } from "../tools/status";
 import { cloudFolder, type Outputs, stackCloud, stackOutputs } from "../tools/stack";
 
@@ -31,6 +32,9 @@ export const sleep = (ms: number): Promise<void> =>
 
 /** Seconds with one decimal of a time in milliseconds. */
 export const seconds = (ms: number): string => (ms / 1000).toFixed(1);
+
+/** The same, of what may never have happened. */
+export const secondsOrNever = (ms: number): string => (Number.isFinite(ms) ? seconds(ms) : "never");
 
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
@@ -95,24 +99,76 @@ export function powerOn(lab: Lab, host: string): void {
   labCommand(["power", lab.stack, "on", host]);
 }
 
+const LAB = path.join(ROOT, "scripts/lab/lab");
+
 function labCommand(args: readonly string[], environment: NodeJS.ProcessEnv = {}): void {
-  execFileSync(path.join(ROOT, "scripts/lab/lab"), args, {
-    stdio: "pipe",
-    env: { ...process.env, ...environment },
-  });
+  execFileSync(LAB, args, { stdio: "pipe", env: { ...process.env, ...environment } });
 }
 
 /** Power off through the host's BMC, by IPMI, as another machine of the rack would. */
 export function bmcOff(lab: Lab, host: string, password: string): void {
+  labCommand(bmcOffArguments(lab, host), { IPMI_PASSWORD: password });
+}
+
+function bmcOffArguments(lab: Lab, host: string): string[] {
   const bmc = lab.cloud.hosts.find((each) => each.name === host)?.bmc;
   if (!bmc) throw new Error(`no host ${host}`);
-  labCommand(
-    [
-      ...["exec", lab.stack, "--", "ipmitool", "-I", "lanplus", "-C", "3", "-E"],
-      ...["-H", bmc.address, "-p", String(bmc.port), "-U", bmc.user, "chassis", "power", "off"],
-    ],
-    { IPMI_PASSWORD: password },
-  );
+  return [
+    ...["exec", lab.stack, "--", "ipmitool", "-I", "lanplus", "-C", "3", "-E"],
+    ...["-H", bmc.address, "-p", String(bmc.port), "-U", bmc.user, "chassis", "power", "off"],
+  ];
+}
+
+/** Run a command while this process goes on with what else it does; its standard output. Throws if it fails. */
+export function run(
+  command: string,
+  args: readonly string[],
+  limitSeconds: number,
+  environment: NodeJS.ProcessEnv = {},
+): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, {
+      cwd: ROOT,
+      env: { ...process.env, ...environment },
+      stdio: ["ignore", "pipe", "pipe"],
+      timeout: limitSeconds * 1000,
+    });
+    const out: Buffer[] = [];
+    const err: Buffer[] = [];
+    child.stdout.on("data", (data: Buffer) => out.push(data));
+    child.stderr.on("data", (data: Buffer) => err.push(data));
+    child.on("error", reject);
+    child.on("close", (code, signal) => {
+      const text = Buffer.concat(out).toString();
+      if (code === 0) {
+        resolve(text);
+        return;
+      }
+      const said = `${text}\n${Buffer.concat(err).toString()}`.trim().slice(-2000);
+      reject(
+        new Error(`${command} ${args[0] ?? ""} ended with ${String(code ?? signal)}: ${said}`),
+      );
+    });
+  });
+}
+
+/** What cuts a host's power: its container is killed, or its BMC is asked to. */
+export type PowerCut = "kill" | "bmc";
+
+/** Power off, while whoever asks for something all the time goes on asking. */
+export async function powerOffMeanwhile(
+  lab: Lab,
+  host: string,
+  how: PowerCut,
+  password: string,
+): Promise<void> {
+  if (how === "kill") await run(LAB, ["power", lab.stack, "off", host], 60);
+  else await run(LAB, bmcOffArguments(lab, host), 60, { IPMI_PASSWORD: password });
+}
+
+/** Power on in the same way. A host that is on already stays as it is. */
+export async function powerOnMeanwhile(lab: Lab, host: string): Promise<void> {
+  await run(LAB, ["power", lab.stack, "on", host], 60);
 }
 
 /** The BMCs' password, from a host that fences with it. */
@@ -153,30 +209,27 @@ export interface Sample {
   readonly detail: string;
 }
 
-/** Asks for a token through a VIP every `interval` milliseconds, whether or not the last request has been answered. */
-export class TokenClient {
+type Vip = "internal" | "public";
+
+interface Request {
+  readonly url: string;
+  readonly method: "GET" | "POST";
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string;
+  /** The status of a good answer. */
+  readonly good: number;
+}
+
+/** Asks for something over HTTP every `interval` milliseconds, whether or not the last request has been answered. */
+export class HttpClient {
   readonly samples: Sample[] = [];
   private timer: NodeJS.Timeout | undefined;
-  private readonly body: string;
 
   constructor(
-    private readonly lab: Lab,
-    private readonly vip: "internal" | "public" = "public",
-    private readonly interval = 200,
-    private readonly timeout = 3000,
-  ) {
-    this.body = JSON.stringify({
-      auth: {
-        identity: {
-          methods: ["password"],
-          password: {
-            user: { name: "admin", domain: { id: "default" }, password: lab.outputs.adminPassword },
-          },
-        },
-        scope: { project: { name: "admin", domain: { id: "default" } } },
-      },
-    });
-  }
+    private readonly request: Request,
+    private readonly interval: number,
+    private readonly timeout: number,
+  ) {}
 
   start(): void {
     this.timer = setInterval(
@@ -193,58 +246,149 @@ export class TokenClient {
 
   ask(): Promise<Sample> {
     const start = Date.now();
+    const { url, method, headers, body, good } = this.request;
     return new Promise((resolve) => {
       const done = (ok: boolean, detail: string): void => {
         clearTimeout(limit);
         resolve({ start, end: Date.now(), ok, detail });
       };
-      const request = http.request(
-        `http://${this.lab.cloud.vips[this.vip]}:5000/v3/auth/tokens`,
-        {
-          method: "POST",
-          agent: false,
-          headers: {
-            "content-type": "application/json",
-            "content-length": Buffer.byteLength(this.body),
-          },
-        },
-        (response) => {
-          response.resume();
-          response.on("end", () => {
-            done(response.statusCode === 201, `HTTP ${String(response.statusCode)}`);
-          });
-        },
-      );
+      const failed = (error: Error): void => {
+        done(false, error.message);
+      };
+      // A connection of its own for each: a kept one would hide that no new ones are taken.
+      const request = http.request(url, { method, agent: false, headers }, (response) => {
+        response.resume();
+        response.on("error", failed);
+        response.on("end", () => {
+          done(response.statusCode === good, `HTTP ${String(response.statusCode)}`);
+        });
+      });
       const limit = setTimeout(() => {
         request.destroy();
         done(false, "timeout");
       }, this.timeout);
-      request.on("error", (error) => {
-        done(false, error.message);
-      });
-      request.end(this.body);
+      request.on("error", failed);
+      request.end(body);
     });
   }
 }
 
+/** Asks for tokens through a VIP. */
+export class TokenClient extends HttpClient {
+  constructor(lab: Lab, vip: Vip = "public", interval = 200, timeout = 3000) {
+    super(tokenRequest(lab, vip), interval, timeout);
+  }
+}
+
+function tokenRequest(lab: Lab, vip: Vip): Request & { readonly body: string } {
+  const body = JSON.stringify({
+    auth: {
+      identity: {
+        methods: ["password"],
+        password: {
+          user: { name: "admin", domain: { id: "default" }, password: lab.outputs.adminPassword },
+        },
+      },
+      scope: { project: { name: "admin", domain: { id: "default" } } },
+    },
+  });
+  return {
+    url: `http://${lab.cloud.vips[vip]}:5000/v3/auth/tokens`,
+    method: "POST",
+    headers: {
+      "content-type": "application/json",
+      "content-length": String(Buffer.byteLength(body)),
+    },
+    body,
+    good: 201,
+  };
+}
+
+/** Gets a page of an API with a token that it is given. */
+export class GetClient extends HttpClient {
+  constructor(url: string, token: string, interval = 500, timeout = 5000) {
+    super({ url, method: "GET", headers: { "x-auth-token": token }, good: 200 }, interval, timeout);
+  }
+}
+
+/** A token of the admin, in its text. */
+export async function issueToken(lab: Lab): Promise<string> {
+  const { url, method, headers, body } = tokenRequest(lab, "public");
+  const response = await fetch(url, {
+    method,
+    headers: { "content-type": headers["content-type"] ?? "" },
+    body,
+    signal: AbortSignal.timeout(60_000),
+  });
+  const token = response.headers.get("x-subject-token");
+  if (response.status !== 201 || token === null)
+    throw new Error(`wanted a token of ${url}, found HTTP ${response.status}`);
+  return token;
+}
+
+/** The cloud's API as its admin. Its token lasts an hour. */
+export function adminApi(lab: Lab): Promise<OpenStack> {
+  return OpenStack.login({
+    authUrl: lab.outputs.authUrl,
+    user: "admin",
+    password: lab.outputs.adminPassword,
+    project: "admin",
+  });
+}
+
 /**
  * Time from an event to the first good answer to a request that was sent after it, in milliseconds. Infinity if there
- * was none.
+ * was none. Where the event takes its time, such as a power switch, only what was sent after `over` counts.
  */
-export function outage(samples: readonly Sample[], event: number): number {
-  const good = samples
-    .filter((sample) => sample.ok && sample.start > event)
-    .map((each) => each.end);
+export function outage(samples: readonly Sample[], event: number, over = event): number {
+  const good = samples.filter((sample) => sample.ok && sample.start > over).map((each) => each.end);
   return good.length ? Math.min(...good) - event : Number.POSITIVE_INFINITY;
 }
 
-/** The longest time after an event in which no good answer came, in milliseconds: shows what fails again later. */
-export function longestGap(samples: readonly Sample[], event: number): number {
-  const ends = samples.filter((sample) => sample.ok && sample.end > event).map((each) => each.end);
-  return [event, ...ends.sort((a, b) => a - b)].reduce(
+/**
+ * The longest time after an event in which no good answer came, in milliseconds: shows what fails again later. Up to
+ * the last answer, or to `until`.
+ */
+export function longestGap(samples: readonly Sample[], event: number, until?: number): number {
+  const ends = samples
+    .filter((sample) => sample.ok && sample.end > event && sample.end <= (until ?? sample.end))
+    .map((each) => each.end);
+  return [event, ...ends.sort((a, b) => a - b), ...(until === undefined ? [] : [until])].reduce(
     (longest, end, i, all) => Math.max(longest, end - (all[i - 1] ?? end)),
     0,
   );
+}
+
+/** Failed and all of the requests that were sent in a time. */
+export function failures(samples: readonly Sample[], from: number, to: number): string {
+  const sent = samples.filter((sample) => sample.start > from && sample.start <= to);
+  return `${sent.filter((sample) => !sample.ok).length}/${sent.length}`;
+}
+
+/** A table whose rows are printed as they come: a bench lasts. */
+export class Table {
+  private readonly widths: readonly number[];
+
+  /** @param least How many characters a column needs where that is more than its head has. */
+  constructor(heads: readonly string[], least: readonly number[] = []) {
+    this.widths = heads.map((head, i) => Math.max(head.length, least[i] ?? 0));
+    this.row(...heads);
+  }
+
+  row(...cells: readonly (string | number)[]): void {
+    const padded = cells.map((cell, i) => String(cell).padEnd(this.widths[i] ?? 0));
+    console.log(padded.join("  ").trimEnd());
+  }
+}
+
+/** The edge of a bench: an error is one line, and ends the process, whatever still asks for something. */
+export function begin(name: string, main: () => Promise<void>): void {
+  main().catch((error: unknown) => {
+    console.error(
+      `error: bench ${name}: ${error instanceof Error ? error.message : String(error)}`,
+    );
+    process.exit(1);
+  });
 }
 
 /** `--name value` of the command line. */

@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
-import { SERVICES } from "../catalogue";
-import { keystoneUrl } from "./openstack/keystone";
+import { servicesIn } from "../catalogue";
+import { keystoneUrl } from "./openstack/oslo";
 import { endpointUrl } from "./openstack/registration";
 import type { Context } from "./service";
 
@@ -13,10 +13,9 @@ export function outputs(context: Context): Record<string, unknown> {
   return {
     authUrl: keystoneUrl(cloud, "public"),
     endpoints: Object.fromEntries(
-      SERVICES.filter((entry) => entry.registration).map((entry) => [
-        entry.name,
-        endpointUrl(cloud, entry, "public"),
-      ]),
+      servicesIn(cloud)
+        .filter((entry) => entry.registration)
+        .map((entry) => [entry.name, endpointUrl(cloud, entry, "public")]),
     ),
     hosts: Object.fromEntries(
       cloud.hosts.map((host) => [

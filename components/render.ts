@@ -1,3 +1,6 @@
+import { createHash } from "node:crypto";
+import type { Cloud } from "../config";
+
 /** Rendering of configuration files: pure, sorted where the format does not care, and so equal for equal input. */
 
 export type IniValue = string | number | boolean;
@@ -27,4 +30,17 @@ export function lines(...content: readonly string[]): string {
 /** A reference to a secret, filled in on the host. */
 export function secret(name: string): string {
   return `\${secret:${name}}`;
+}
+
+/** An identifier that this cloud has for something, always the same. */
+export function uuidFor(cloud: Pick<Cloud, "stack">, what: string): string {
+  const hex = createHash("sha256").update(`openstack-ha/${cloud.stack}/${what}`).digest("hex");
+  // Version 8 (RFC 9562): made by a rule of our own.
+  return [
+    hex.slice(0, 8),
+    hex.slice(8, 12),
+    `8${hex.slice(13, 16)}`,
+    `8${hex.slice(17, 20)}`,
+    hex.slice(20, 32),
+  ].join("-");
 }

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import * as pulumi from "@pulumi/pulumi";
 import type { Cloud } from "../config";
 import type { Secrets } from "../secrets";
-import { type ServiceEntry, type ServiceName, service } from "../catalogue";
+import { carriers, type ServiceEntry, type ServiceName, service } from "../catalogue";
 import type { Host } from "./hosts/host";
 import { Step, type StepArgs, type StepContent, type Stage, stepDocument } from "./step";
 
@@ -44,7 +44,7 @@ export abstract class Service extends pulumi.ComponentResource {
     const entry = service(name);
     super(`openstack-ha:${entry.layer}:${capitalised(name)}`, name, {}, opts);
     this.entry = entry;
-    this.on = context.hosts.filter((host) => host.roles.some((role) => entry.roles.includes(role)));
+    this.on = carriers(context, entry);
   }
 
   /** The packages of the catalogue, with nothing started by their installation. */

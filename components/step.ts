@@ -46,7 +46,7 @@ export interface StepContent {
   /** Path below scripts/, for what is not a file. */
   readonly script?: string;
   /** The service's check, for the script to end with; status and drift use it too. Path below scripts/. */
-  readonly verify?: string;
+  readonly verify?: string | undefined;
   /** Seconds that the host gives it. Default 900 to install, 600 to bootstrap or start, 300 for the rest. */
   readonly timeout?: number;
 }
@@ -57,7 +57,7 @@ export interface StepContent {
  */
 export type Check = (
   cloud: Cloud,
-  host: Pick<Host, "name" | "addresses">,
+  host: Pick<Host, "name" | "addresses" | "roles">,
 ) => Pick<StepContent, "params" | "secrets" | "verify">;
 
 /** More parameters for a script that shares its document with a check. */
@@ -120,6 +120,18 @@ export class Step extends command.remote.Command {
         customTimeouts: { create: timeout, update: timeout },
         hooks: { onError: [retryDroppedConnection()] },
       },
+    );
+  }
+
+  /** What its script answered (`answer NAME VALUE` in the script), by name. Known from the state, once it has run. */
+  get answers(): pulumi.Output<Readonly<Record<string, string>>> {
+    return this.stdout.apply((text) =>
+      Object.fromEntries(
+        text
+          .split("\n")
+          .slice(1)
+          .map((line) => line.split(" ", 2) as [string, string]),
+      ),
     );
   }
 }

@@ -7,6 +7,7 @@ import {
   parseAddress,
   parseCidr,
   reservedFor,
+  upperHalf,
   type Cidr,
 } from "./network";
 import type { Candidate, PlacedHost, Report } from "./rules";
@@ -107,6 +108,7 @@ export function checkAddresses(
   claimVips(candidate, book);
   if (candidate.allHosts && duplicates.size === 0) {
     claimBmcs(candidate, book);
+    checkFloatingPool(candidate, book);
   }
 }
 
@@ -121,6 +123,20 @@ class AddressBook {
 
   owner(network: NetworkName, address: number): string | undefined {
     return this.owners.get(`${network} ${address}`);
+  }
+
+  /** The first address of a range that is somebody's. */
+  ownersBetween(
+    network: NetworkName,
+    start: number,
+    end: number,
+  ): { address: number; owner: string } | undefined {
+    for (const [key, owner] of this.owners) {
+      const [name, text] = key.split(" ");
+      const address = Number(text);
+      if (name === network && address >= start && address <= end) return { address, owner };
+    }
+    return undefined;
   }
 
   claim(network: NetworkName, address: number, owner: string): void {
@@ -285,5 +301,36 @@ function claimBmcs({ settings: { lab }, hosts }: Candidate, book: AddressBook): 
       return;
     }
     book.claim("management", address, `the management controller of ${name}`);
+  }
+}
+
+/** Neutron gives these addresses away: nobody else may have one. */
+function checkFloatingPool({ hosts, settings: { content } }: Candidate, book: AddressBook): void {
+  const cidr = book.cidrs.get("external");
+  const whole = hosts.some(({ roles }) => roles.includes("compute"));
+  if (!cidr || !content?.enabled || !whole) {
+    return;
+  }
+  const pool = content.floatingPool ?? upperHalf(cidr);
+  const start = book.read("content.floatingPool.start", pool.start, "external");
+  const end = book.read("content.floatingPool.end", pool.end, "external");
+  if (start === undefined || end === undefined) {
+    return;
+  }
+  if (start > end) {
+    book.report(
+      "content.floatingPool.end",
+      `${pool.end} is before the first address ${pool.start}`,
+      "name the lower address as start",
+    );
+    return;
+  }
+  const inside = book.ownersBetween("external", start, end);
+  if (inside) {
+    book.report(
+      "content.floatingPool",
+      `${pool.start} to ${pool.end} has ${formatAddress(inside.address)} in it, the address of ${inside.owner}`,
+      "set it to a range that nobody else uses",
+    );
   }
 }

@@ -61,6 +61,12 @@ export type DatabaseOptions = DeepReadonly<Settings["database"]>;
 export type RabbitmqOptions = DeepReadonly<Settings["rabbitmq"]>;
 export type MemcachedOptions = DeepReadonly<Settings["memcached"]>;
 export type KeystoneOptions = DeepReadonly<Settings["keystone"]>;
+export type WorkersOptions = DeepReadonly<Settings["workers"]>;
+export type CephOptions = DeepReadonly<Settings["ceph"]>;
+export type NovaOptions = DeepReadonly<Complete<Settings["nova"]>>;
+export type NeutronOptions = DeepReadonly<Complete<Settings["neutron"]>>;
+export type HorizonOptions = DeepReadonly<Settings["horizon"]>;
+export type ContentOptions = DeepReadonly<Complete<Settings["content"]>>;
 
 /** Everything that decides the plan: known before anything runs, without a secret, sorted, frozen. */
 export interface Cloud {
@@ -82,6 +88,12 @@ export interface Cloud {
   readonly rabbitmq: RabbitmqOptions;
   readonly memcached: MemcachedOptions;
   readonly keystone: KeystoneOptions;
+  readonly workers: WorkersOptions;
+  readonly ceph: CephOptions;
+  readonly nova: NovaOptions;
+  readonly neutron: NeutronOptions;
+  readonly horizon: HorizonOptions;
+  readonly content: ContentOptions;
   /** Only the versions that were set, by name; all others are 1. */
   readonly secretVersions: Readonly<Record<string, number>>;
 }
@@ -93,6 +105,9 @@ export interface SecretInputs {
   /** Passwords set by hand, by name. */
   readonly overrides: Readonly<Record<string, pulumi.Output<string>>>;
 }
+
+/** What was left out has been filled in. */
+type Complete<T> = { [K in keyof T]-?: Exclude<T[K], undefined> };
 
 export type DeepReadonly<T> = T extends object
   ? { readonly [K in keyof T]: DeepReadonly<T[K]> }

@@ -51,6 +51,11 @@ export function overlap(a: Cidr, b: Cidr): boolean {
   return a.base <= b.last && b.base <= a.last;
 }
 
+/** The upper half of a network, without its last address: routers are often there. */
+export function upperHalf({ base, last }: Cidr): { start: string; end: string } {
+  return { start: formatAddress(base + (last - base + 1) / 2), end: formatAddress(last - 2) };
+}
+
 /** Ranges that no host of a cloud can live in, with the name to call them by. */
 export function reservedFor(cidr: Cidr): string | undefined {
   return RESERVED.find(([, range]) => overlap(cidr, range))?.[0];

@@ -2,7 +2,7 @@ import type { z } from "zod";
 import type { Cloud, HostConfig, Names, Network, NetworkName } from "./cloud";
 import { ConfigError } from "./errors";
 import { explain } from "./explain";
-import { formatAddress, parseAddress, parseCidr } from "./network";
+import { formatAddress, parseAddress, parseCidr, upperHalf } from "./network";
 import {
   configSchema,
   hostSchema,
@@ -21,6 +21,12 @@ const BMC_USER = "admin";
 
 /** Corosync's token in milliseconds where none is set; why, see the schema. */
 const DEFAULT_TOKEN: Readonly<Record<Settings["backend"], number>> = { lab: 500 };
+
+/** How guests run and their packets are switched, where it is not said. */
+const DEFAULT_VIRT_TYPE: Readonly<Record<Settings["backend"], "kvm" | "qemu">> = { lab: "qemu" };
+const DEFAULT_DATAPATH: Readonly<Record<Settings["backend"], "kernel" | "userspace">> = {
+  lab: "userspace",
+};
 
 /**
  * Checks a configuration and fills in what it leaves out. Pure.
@@ -114,6 +120,22 @@ function complete(settings: Settings, names: Names): Cloud {
     rabbitmq: settings.rabbitmq,
     memcached: settings.memcached,
     keystone: settings.keystone,
+    workers: settings.workers,
+    ceph: settings.ceph,
+    nova: {
+      ...settings.nova,
+      virtType: settings.nova.virtType ?? DEFAULT_VIRT_TYPE[settings.backend],
+    },
+    neutron: {
+      ...settings.neutron,
+      datapath: settings.neutron.datapath ?? DEFAULT_DATAPATH[settings.backend],
+    },
+    horizon: settings.horizon,
+    content: {
+      ...settings.content,
+      floatingPool:
+        settings.content.floatingPool ?? upperHalf(parseCidr(settings.networks.external.cidr)!),
+    },
     secretVersions: Object.fromEntries(
       Object.entries(settings.secretVersions).sort(([a], [b]) => (a < b ? -1 : 1)),
     ),

@@ -23,11 +23,11 @@ function integer(minimum: number, maximum: number, description: string) {
 
 const address = z.string().meta({ description: "An IPv4 address.", examples: ["10.77.0.10"] });
 
-const label = (what: string) =>
+const label = (what: string, dots = false) =>
   text(
-    /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$/,
+    dots ? /^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?$/ : /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$/,
     `is not a valid ${what}`,
-    "use lower-case letters, digits and inner hyphens",
+    `use lower-case letters, digits and inner hyphens${dots ? " or dots" : ""}`,
   );
 
 const haproxyDuration = (description: string) =>
@@ -181,6 +181,14 @@ const haproxy = z
       60000,
       "Milliseconds between two health checks of a server. Default 500: a dead one is out after 1.5 s (with 2000: 4.4 to 7.9 s).",
     ).default(500),
+    observedInterMs: integer(
+      100,
+      60000,
+      "Milliseconds between two health checks of a server that its own traffic watches too: all but Keystone and the database. Default 2000; at 500 the checks took most of a core at rest.",
+    ).default(2000),
+    observedCheckTimeout: haproxyDuration(
+      "Wait for the answer to such a check. Default 10s: the first request to an API that has just started takes seconds.",
+    ).default("10s"),
     fall: integer(1, 10, "Failed checks in a row that take a server out. Default 2.").default(2),
     rise: integer(1, 10, "Good checks in a row that take it in again. Default 2.").default(2),
     connectTimeout: haproxyDuration(
@@ -191,6 +199,9 @@ const haproxy = z
     ).default("3s"),
     clientTimeout: haproxyDuration("Longest silence of a client. Default 1m.").default("1m"),
     serverTimeout: haproxyDuration("Longest silence of a server. Default 1m.").default("1m"),
+    patientTimeout: haproxyDuration(
+      "Longest silence of a client or server of images and consoles. Default 1h.",
+    ).default("1h"),
     databaseTimeout: haproxyDuration(
       "Longest silence of a database connection, on both sides. Default 1h: pooled connections idle.",
     ).default("1h"),
@@ -257,6 +268,11 @@ const database = z
       86400,
       "Seconds after which a pooled connection is renewed; less than haproxy.databaseTimeout. Default 600.",
     ).default(600),
+    timeoutSeconds: integer(
+      5,
+      3600,
+      "Seconds that a service waits for an answer of the database before it gives the connection up. Default 60: a connection whose server died in the moment it was opened would hang for ever.",
+    ).default(60),
   })
   .describe("How OpenStack services use the database.");
 
@@ -347,6 +363,174 @@ const keystone = z
   .describe("The identity service.");
 
 /** Shortest seed taken: 32 characters of base64 are 192 bits. */
+const workers = z
+  .strictObject({
+    apiProcesses: integer(
+      1,
+      64,
+      "Processes of each API on each controller, 110 to 200 MB each; Keystone has its own option. Default 2: with one, a slow request holds up the health check behind it.",
+    ).default(2),
+    apiThreads: integer(
+      1,
+      64,
+      "Threads of each process of the Placement and Block Storage APIs. Default 4. Compute and Network have one, as Debian ships them: they are not made for more.",
+    ).default(4),
+    rpc: integer(
+      1,
+      64,
+      "Workers of each service that takes its work from the message bus. Default 1.",
+    ).default(1),
+  })
+  .describe("How many processes serve the OpenStack services.");
+
+const ceph = z
+  .strictObject({
+    replicas: integer(2, 5, "Copies of each object, each on another host. Default 3.").default(3),
+    minReplicas: integer(
+      1,
+      4,
+      "Copies that have to be there for a write to be taken. Default 2: one host can be lost.",
+    ).default(2),
+    placementGroups: integer(
+      1,
+      4096,
+      "Placement groups of each of the three pools at the start; Ceph adds more as they fill. Default 16.",
+    ).default(16),
+    osdFileGiB: integer(
+      4,
+      65536,
+      "GiB of the file that is a host's disk in the store. Sparse: it takes what was written. Default 20.",
+    ).default(20),
+    osdMemoryMiB: integer(
+      896,
+      262144,
+      "MiB that a disk's daemon aims at. Default 2048 (Ceph's own: 4096; its least: 896).",
+    ).default(2048),
+    heartbeatSeconds: integer(
+      1,
+      30,
+      "Seconds between two signs of life of a disk's daemon. Default 2 (Ceph's own: 6).",
+    ).default(2),
+    monitorLeaseSeconds: integer(
+      1,
+      30,
+      "Seconds for which the monitors trust each other; twice that until a lost one is noticed. Default 2 (Ceph's own: 5).",
+    ).default(2),
+    heartbeatGraceSeconds: integer(
+      3,
+      120,
+      "Seconds of silence after which a disk counts as down, and what waits for it goes on. Default 7 (Ceph's own: 20).",
+    ).default(7),
+  })
+  .describe("The store of images, volumes and the guests' disks.");
+
+const nova = z
+  .strictObject({
+    virtType: z
+      .enum(["kvm", "qemu"])
+      .describe(
+        "How guests run: kvm in hardware, qemu in software. Default qemu in the lab, whose machine need not have KVM, kvm elsewhere.",
+      )
+      .optional(),
+    reportIntervalSeconds: integer(
+      1,
+      300,
+      "Seconds between two signs of life of a service. Default 10 (Nova's own).",
+    ).default(10),
+    serviceDownSeconds: integer(
+      5,
+      3600,
+      "Seconds of silence after which a service counts as down. Default 60 (Nova's own).",
+    ).default(60),
+    discoverHostsSeconds: integer(
+      5,
+      3600,
+      "Seconds between two looks for new compute hosts. Default 15.",
+    ).default(15),
+    cpuAllocationRatio: z
+      .number()
+      .min(1)
+      .max(64)
+      .describe("Virtual processors of guests for each of a host's. Default 4 (Nova's own).")
+      .default(4),
+    debug: z.boolean().describe("Log at debug level. Default false.").default(false),
+  })
+  .describe("Compute.");
+
+const neutron = z
+  .strictObject({
+    datapath: z
+      .enum(["kernel", "userspace"])
+      .describe(
+        "What switches packets: the kernel's openvswitch module, or Open vSwitch itself where the kernel has none. Default userspace in the lab, kernel elsewhere.",
+      )
+      .optional(),
+    debug: z.boolean().describe("Log at debug level. Default false.").default(false),
+  })
+  .describe("Networks of the guests.");
+
+const horizon = z
+  .strictObject({
+    processes: integer(1, 64, "Processes on each controller, 150 MB each. Default 1.").default(1),
+    threads: integer(1, 64, "Threads of each process. Default 4.").default(4),
+    sessionMinutes: integer(5, 10080, "Minutes until a login ends. Default 60.").default(60),
+  })
+  .describe("The dashboard.");
+
+const flavor = z.strictObject({
+  name: label("flavor name", true)
+    .max(64)
+    .meta({ description: "Unique.", examples: ["m1.small"] }),
+  vcpus: integer(1, 256, "Virtual processors."),
+  ramMiB: integer(32, 16777216, "MiB of memory."),
+  diskGiB: integer(0, 65536, "GiB of the root disk."),
+});
+
+const content = z
+  .strictObject({
+    enabled: z
+      .boolean()
+      .describe(
+        "Whether this program makes content in the cloud: image, flavors, external network, volume type, quotas. Default true; without compute hosts there is none.",
+      )
+      .default(true),
+    testImage: z
+      .boolean()
+      .describe(
+        "A tiny guest image, built from Debian packages on the machine that runs Pulumi. Default true.",
+      )
+      .default(true),
+    flavors: z
+      .array(flavor)
+      .describe("Sizes of guests. Default: m1.nano, m1.micro, m1.small.")
+      .default([
+        { name: "m1.nano", vcpus: 1, ramMiB: 192, diskGiB: 1 },
+        { name: "m1.micro", vcpus: 1, ramMiB: 256, diskGiB: 1 },
+        { name: "m1.small", vcpus: 1, ramMiB: 2048, diskGiB: 20 },
+      ]),
+    floatingPool: z
+      .strictObject({
+        start: address,
+        end: address,
+      })
+      .describe(
+        "First and last floating address, on the external network. Default: the upper half of the network without its last address.",
+      )
+      .optional(),
+    quotas: z
+      .strictObject({
+        instances: integer(0, 100000, "Guests. Default 20.").default(20),
+        cores: integer(0, 1000000, "Virtual processors. Default 40.").default(40),
+        ramMiB: integer(0, 1000000000, "MiB of memory. Default 51200 (Nova's own).").default(51200),
+        volumes: integer(0, 100000, "Volumes. Default 20.").default(20),
+        gigabytes: integer(0, 10000000, "GiB of volumes. Default 200.").default(200),
+        floatingips: integer(0, 100000, "Floating addresses. Default 20.").default(20),
+      })
+      .describe("What the project demo may use.")
+      .prefault({}),
+  })
+  .describe("What is in the cloud from the first day.");
+
 export const minimumSeedLength = 32;
 
 export const configSchema = z.strictObject({
@@ -405,6 +589,12 @@ export const configSchema = z.strictObject({
   rabbitmq: rabbitmq.prefault({}),
   memcached: memcached.prefault({}),
   keystone: keystone.prefault({}),
+  workers: workers.prefault({}),
+  ceph: ceph.prefault({}),
+  nova: nova.prefault({}),
+  neutron: neutron.prefault({}),
+  horizon: horizon.prefault({}),
+  content: content.prefault({}),
   secretVersions: z
     .record(z.string(), integer(1, 1000000, "Number of the secret's current version."))
     .describe("Version of a derived secret, by name; add one to rotate it. Default 1 for each.")

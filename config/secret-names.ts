@@ -4,7 +4,8 @@
  */
 
 /** `password`: base62 text. `keyfile`: longer base62 text for a daemon's key file. `ssh`: an ed25519 pair. `fernet`: 32 bytes, base64url. */
-export type SecretKind = "password" | "keyfile" | "ssh" | "fernet";
+/** `cephx`: an AES key as Ceph writes it. `ssh-public`: the public half of another family's pair; no secret, but it travels with them. */
+export type SecretKind = "password" | "keyfile" | "ssh" | "ssh-public" | "fernet" | "cephx";
 
 export interface SecretEntry {
   readonly kind: SecretKind;
@@ -15,15 +16,58 @@ export interface SecretEntry {
   readonly length?: number;
   /** The name is a family: one secret for each host, or for each rotation, named `<name>-<host>` or `<name>-<n>`. */
   readonly per?: "host" | "rotation";
+  /** The family whose public halves these are; they have its versions. */
+  readonly of?: string;
+}
+
+/** A service's account in Keystone and the one in the database. */
+function account<const Name extends string>(name: Name, title: string) {
+  return {
+    [name]: {
+      kind: "password",
+      meaning: `${title}'s account in Keystone`,
+      neededBy: [name, "keystone"],
+    },
+    [`${name}-db`]: {
+      kind: "password",
+      meaning: `${title}'s database account`,
+      neededBy: ["galera", name],
+    },
+  } as Record<Name | `${Name}-db`, { kind: "password"; meaning: string; neededBy: string[] }>;
 }
 
 export const secretCatalogue = {
+  "ceph-admin": { kind: "cephx", meaning: "Ceph's administrator", neededBy: ["ceph"] },
+  "ceph-cinder": {
+    kind: "cephx",
+    meaning: "volumes and guests' disks in Ceph",
+    neededBy: ["cinder", "nova-compute"],
+  },
+  "ceph-glance": { kind: "cephx", meaning: "images in Ceph", neededBy: ["glance"] },
+  "ceph-mon": {
+    kind: "cephx",
+    meaning: "key that Ceph's monitors know each other by",
+    neededBy: ["ceph"],
+  },
+  ...account("cinder", "Cinder"),
   "corosync-authkey": {
     kind: "keyfile",
     meaning: "key that encrypts and authenticates Corosync's traffic",
     neededBy: ["corosync"],
     // Corosync takes 128 to 4096 bytes; 256 is what pcs writes.
     length: 256,
+  },
+  ...account("glance", "Glance"),
+  horizon: {
+    kind: "password",
+    meaning: "key that the dashboard's cookies are signed with",
+    neededBy: ["horizon"],
+    length: 64,
+  },
+  "horizon-db": {
+    kind: "password",
+    meaning: "Horizon's database account",
+    neededBy: ["galera", "horizon"],
   },
   "keystone-admin": {
     kind: "password",
@@ -47,6 +91,13 @@ export const secretCatalogue = {
     neededBy: ["keystone"],
     per: "rotation",
   },
+  ...account("neutron", "Neutron"),
+  "neutron-metadata": {
+    kind: "password",
+    meaning: "what the metadata agents sign guests' requests with",
+    neededBy: ["neutron-metadata", "nova"],
+  },
+  ...account("nova", "Nova"),
   "pacemaker-bmc": {
     kind: "password",
     meaning: "the hosts' management controllers, for fencing",
@@ -54,6 +105,7 @@ export const secretCatalogue = {
     // IPMI 1.5 knows 16 bytes, and some controllers cut the rest off without a word.
     length: 16,
   },
+  ...account("placement", "Placement"),
   "rabbitmq-cookie": {
     kind: "password",
     meaning: "Erlang cookie that lets the brokers form one cluster",
@@ -74,6 +126,18 @@ export const secretCatalogue = {
     meaning: "a host's own key, so that the first connection already knows it",
     neededBy: ["hosts"],
     per: "host",
+  },
+  "ssh-known": {
+    kind: "ssh-public",
+    of: "ssh-host",
+    meaning: "a host's public key, for other hosts to know it by",
+    neededBy: ["nova-compute"],
+    per: "host",
+  },
+  "ssh-nova": {
+    kind: "ssh",
+    meaning: "key that compute hosts reach each other with when a guest moves",
+    neededBy: ["nova-compute"],
   },
 } as const satisfies Record<string, SecretEntry>;
 
@@ -106,6 +170,7 @@ export function findSecret(name: string, hosts: readonly string[]): SecretEntry 
 /** The names that `secretVersions` can rotate in a cloud of these hosts. Fernet repositories rotate by a count of their own. */
 export function rotatableNames(hosts: readonly string[]): string[] {
   return Object.entries<SecretEntry>(secretCatalogue)
+    .filter(([, { of }]) => of === undefined)
     .flatMap(([name, { per }]) => {
       if (per === "host") {
         return hosts.map((host) => `${name}-${host}`);

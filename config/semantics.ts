@@ -1,4 +1,5 @@
 import { checkAddresses, checkNetworks } from "./addresses";
+import type { Role } from "./cloud";
 import { chooseAmong, type Mistake } from "./errors";
 import type { Candidate, PlacedHost, Report } from "./rules";
 import { minimumSeedLength } from "./schema";
@@ -13,6 +14,8 @@ export function checkSemantics(candidate: Candidate): Mistake[] {
   const duplicates = checkHosts(candidate, report);
   checkAddresses(candidate, cidrs, duplicates, report);
   checkControllers(candidate, report);
+  checkRoles(candidate, report);
+  checkStore(candidate, report);
   checkGaleraTimes(candidate, report);
   checkTimeouts(candidate, report);
   checkConnections(candidate, report);
@@ -119,6 +122,73 @@ function checkControllers({ hosts, allHosts }: Candidate, report: Report): void 
   }
 }
 
+/** A cloud that runs guests needs hosts for their packets and for their disks, and outlives the loss of one of each. */
+const LEAST: readonly { role: "network" | "storage"; count: number; because: string }[] = [
+  {
+    role: "network",
+    count: 2,
+    because: "another has to take over the routers of one that is lost",
+  },
+  { role: "storage", count: 3, because: "its monitors need a majority after the loss of one" },
+];
+
+function checkRoles({ hosts, allHosts }: Candidate, report: Report): void {
+  if (!allHosts) {
+    return;
+  }
+  const count = (role: Role): number => hosts.filter(({ roles }) => roles.includes(role)).length;
+  const others = (["compute", "network", "storage"] as const).filter((role) => count(role) > 0);
+  // Controllers alone are an identity service.
+  if (others.length === 0) {
+    return;
+  }
+  if (count("compute") === 0) {
+    report(
+      "hosts",
+      `hosts have the role ${others.join(" and ")}, and none has the role compute`,
+      "give it to the hosts that shall run guests, or name controllers only",
+    );
+    return;
+  }
+  for (const { role, count: least, because } of LEAST) {
+    if (count(role) < least) {
+      report(
+        "hosts",
+        `${count(role) === 0 ? "no host has" : count(role) === 1 ? "one host has" : `${count(role)} hosts have`} the role ${role}, and ${because}`,
+        `give it to ${least} hosts; controllers can have it too`,
+      );
+    }
+  }
+}
+
+function checkStore({ settings: { ceph }, hosts, allHosts }: Candidate, report: Report): void {
+  if (!ceph) {
+    return;
+  }
+  if (ceph.minReplicas >= ceph.replicas) {
+    report(
+      "ceph.minReplicas",
+      `${ceph.minReplicas} is not less than ceph.replicas ${ceph.replicas}, so writes would stop with the loss of one host`,
+      `use ${ceph.replicas - 1} or less`,
+    );
+  }
+  const disks = hosts.filter(({ roles }) => roles.includes("storage")).length;
+  if (allHosts && disks > 0 && ceph.replicas > disks) {
+    report(
+      "ceph.replicas",
+      `${ceph.replicas} copies need as many hosts with the role storage, and there are ${disks}`,
+      `use ${disks}, or add hosts`,
+    );
+  }
+  if (ceph.heartbeatGraceSeconds < 3 * ceph.heartbeatSeconds) {
+    report(
+      "ceph.heartbeatGraceSeconds",
+      `${ceph.heartbeatGraceSeconds} is less than three times heartbeatSeconds ${ceph.heartbeatSeconds}, so one lost packet could count a disk as down`,
+      `use ${3 * ceph.heartbeatSeconds} or more`,
+    );
+  }
+}
+
 /** The limits that gcomm itself enforces at start: a database that refuses to start is found here instead. */
 function checkGaleraTimes({ settings: { galera } }: Candidate, report: Report): void {
   if (!galera) {
@@ -211,19 +281,32 @@ function checkTimeouts({ settings: { haproxy, database } }: Candidate, report: R
 /** Connections kept for replication, the health check and a person in trouble. */
 const SPARE_CONNECTIONS = 20;
 
+/** Processes on each controller that keep a pool of connections, besides those of APIs. */
+const DAEMONS = 9;
+/** APIs on each controller, and processes of each that have their own pool. */
+const APIS = 5;
+
 /** All services write through one member of the database: it has to take all their connections. */
 function checkConnections({ settings, hosts, allHosts }: Candidate, report: Report): void {
-  const { database, galera, keystone } = settings;
-  if (!database || !galera || !keystone || !allHosts) {
+  const { database, galera, keystone, workers } = settings;
+  if (!database || !galera || !keystone || !workers || !allHosts) {
     return;
   }
   const controllers = hosts.filter(({ roles }) => roles.includes("controller")).length;
-  const eachProcess = Math.min(keystone.threads, database.poolSize + database.poolOverflow);
-  const needed = controllers * keystone.processes * eachProcess + SPARE_CONNECTIONS;
+  const whole = hosts.some(({ roles }) => roles.includes("compute"));
+  const pool = database.poolSize + database.poolOverflow;
+  const each =
+    keystone.processes * Math.min(keystone.threads, pool) +
+    // Daemons work on few things at once: what they keep open is the pool without its overflow.
+    (whole
+      ? APIS * workers.apiProcesses * Math.min(workers.apiThreads, pool) +
+        DAEMONS * workers.rpc * database.poolSize
+      : 0);
+  const needed = controllers * each + SPARE_CONNECTIONS;
   if (needed > galera.maxConnections) {
     report(
       "galera.maxConnections",
-      `${galera.maxConnections} is too few for ${controllers} controllers with ${keystone.processes} Keystone processes of ${eachProcess} connections`,
+      `${galera.maxConnections} is too few for ${controllers} controllers whose services keep up to ${each} connections each`,
       `use ${needed} or more`,
     );
   }

@@ -123,14 +123,14 @@ function rolesOf(entry: ServiceEntry): string {
 /** Of HAProxy itself, the ports of all that it offers. */
 function ports(entry: ServiceEntry, services: readonly ServiceEntry[]): string[] {
   const own = entry.ports.map(({ port, protocol, purpose }) => {
-    const { frontend } = entry;
-    const vips = frontend?.port === port ? `, behind the ${names(frontend.vips)}` : "";
+    const frontend = entry.frontends?.find((each) => each.port === port);
+    const vips = frontend ? `, behind the ${names(frontend.vips)}` : "";
     return `${port}/${protocol} ${purpose}${vips}`;
   });
   const offered =
     entry.name === "haproxy"
-      ? services.flatMap(({ frontend }) =>
-          frontend ? [`${frontend.port}/tcp ${frontend.name}, on the ${names(frontend.vips)}`] : [],
+      ? services.flatMap(({ frontends = [] }) =>
+          frontends.map(({ name, port, vips }) => `${port}/tcp ${name}, on the ${names(vips)}`),
         )
       : [];
   return [...own, ...offered];

@@ -63,7 +63,7 @@ export async function cloudHealth(cloud: Cloud, stack: string): Promise<Health[]
 }
 
 async function hostHealth(cloud: Cloud, stack: string, host: HostConfig): Promise<Health[]> {
-  const entries = servicesOf(host.roles);
+  const entries = servicesOf(cloud, host);
   // Names and versions of secrets are in the documents, never a value: no seed is needed here.
   const secrets = new Secrets(cloud, { seed: undefined, overrides: {} });
   const documents = entries.map((entry): unknown =>

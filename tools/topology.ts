@@ -14,7 +14,7 @@ const LAYER_COLOUR: Readonly<Record<ServiceEntry["layer"], string>> = {
 
 export function topologySvg(cloud: Cloud): string {
   const cardHeight =
-    CARD.head + CARD.line * Math.max(...cloud.hosts.map((h) => servicesOf(h.roles).length)) + 16;
+    CARD.head + CARD.line * Math.max(...cloud.hosts.map((h) => servicesOf(cloud, h).length)) + 16;
   const top = CARD.margin + 70;
   const networksTop = top + cardHeight + 40;
   const width = CARD.margin * 2 + cloud.hosts.length * (CARD.width + CARD.gap) - CARD.gap;
@@ -30,7 +30,7 @@ export function topologySvg(cloud: Cloud): string {
       13,
       "#475569",
     ),
-    ...cloud.hosts.map((host, i) => card(host, x(i), top, cardHeight)),
+    ...cloud.hosts.map((host, i) => card(cloud, host, x(i), top, cardHeight)),
     // All cables first: the bars of the networks lie over them.
     ...networkNames.flatMap((name, n) =>
       cloud.hosts.map((host, i) => {
@@ -53,12 +53,12 @@ export function topologySvg(cloud: Cloud): string {
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="system-ui, sans-serif">\n${body.join("\n")}\n</svg>\n`;
 }
 
-function card(host: HostConfig, x: number, y: number, height: number): string {
+function card(cloud: Cloud, host: HostConfig, x: number, y: number, height: number): string {
   return [
     `<rect x="${x}" y="${y}" width="${CARD.width}" height="${height}" rx="8" fill="#f8fafc" stroke="#cbd5e1"/>`,
     text(x + 14, y + 22, host.name, 15, "#0f172a", true),
     text(x + 14, y + 38, `${host.roles.join(", ")} in ${host.failureDomain}`, 11, "#64748b"),
-    ...servicesOf(host.roles).map((entry, i) => {
+    ...servicesOf(cloud, host).map((entry, i) => {
       const top = y + CARD.head + 18 + i * CARD.line;
       return [
         `<circle cx="${x + 19}" cy="${top - 4}" r="4" fill="${LAYER_COLOUR[entry.layer]}"/>`,

@@ -1,5 +1,5 @@
 import type * as pulumi from "@pulumi/pulumi";
-import { SERVICES, type Frontend, type ServiceEntry } from "../../catalogue";
+import { carriers, type Frontend, type ServiceEntry, servicesIn } from "../../catalogue";
 import type { Cloud } from "../../config";
 import { MANAGED } from "../render";
 import { type After, type Context, type PerHost, Service } from "../service";
@@ -39,7 +39,7 @@ export const haproxyCheck: Check = () => ({ verify: "haproxy/verify.sh" });
 export function haproxyFiles(cloud: Cloud): Files {
   return {
     "/etc/haproxy/haproxy.cfg": {
-      content: haproxyConf(cloud, SERVICES),
+      content: haproxyConf(cloud, servicesIn(cloud)),
       group: "haproxy",
       mode: "0640",
       validate: ["haproxy", "-c", "-q", "-f", "{}"],
@@ -51,7 +51,7 @@ export function haproxyFiles(cloud: Cloud): Files {
 export function haproxyConf(cloud: Cloud, services: readonly ServiceEntry[]): string {
   const { haproxy } = cloud;
   const sections = services.flatMap((entry) =>
-    entry.frontend ? [listen(cloud, entry, entry.frontend)] : [],
+    (entry.frontends ?? []).map((frontend) => listen(cloud, entry, frontend)),
   );
   return `${[
     MANAGED,
@@ -82,24 +82,42 @@ export function haproxyConf(cloud: Cloud, services: readonly ServiceEntry[]): st
 }
 
 function listen(cloud: Cloud, entry: ServiceEntry, frontend: Frontend): string {
-  const servers = cloud.hosts.filter((host) => host.roles.some((r) => entry.roles.includes(r)));
-  const { databaseTimeout } = cloud.haproxy;
+  const { databaseTimeout, observedCheckTimeout, observedInterMs, patientTimeout } = cloud.haproxy;
+  const patience = frontend.oneAtATime
+    ? databaseTimeout
+    : frontend.patient
+      ? patientTimeout
+      : undefined;
+  const host = frontend.checkHost ? ` hdr Host ${cloud.vips.public}` : "";
   return section(`listen ${frontend.name}`, [
     `mode ${frontend.mode}`,
     ...frontend.vips.map((vip) => `bind ${cloud.vips[vip]}:${frontend.port}`),
-    // A pool's connections idle until they are needed.
-    ...(frontend.oneAtATime
-      ? [`timeout client ${databaseTimeout}`, `timeout server ${databaseTimeout}`]
-      : []),
+    // A pool's connections idle until they are needed; images and consoles take their time.
+    ...(patience ? [`timeout client ${patience}`, `timeout server ${patience}`] : []),
+    ...(frontend.patient ? [`timeout tunnel ${patientTimeout}`] : []),
     ...(frontend.mode === "http"
-      ? ["option forwardfor", "option httplog", "balance leastconn"]
+      ? [
+          "option forwardfor",
+          "option httplog",
+          "balance leastconn",
+          // A server that went away before it answered: what may be asked twice is asked of another one.
+          "http-request disable-l7-retry unless METH_GET",
+          "retry-on conn-failure empty-response",
+        ]
       : ["option tcplog", "option clitcpka", "option srvtcpka"]),
+    ...(frontend.observed
+      ? [
+          `timeout check ${observedCheckTimeout}`,
+          // Its own traffic tells of a dead server sooner than the next check.
+          `default-server inter ${observedInterMs}ms fastinter 500ms observe layer4 error-limit 2 on-error mark-down`,
+        ]
+      : []),
     "option httpchk",
-    `http-check send meth GET uri ${frontend.check}`,
+    `http-check send meth GET uri ${frontend.check}${host}`,
     "http-check expect status 200",
-    ...servers.map((host, i) =>
+    ...carriers(cloud, entry).map((server, i) =>
       [
-        `server ${host.name} ${host.addresses.management}:${frontend.port} check`,
+        `server ${server.name} ${server.addresses.management}:${frontend.port} check`,
         ...(frontend.checkPort ? [`port ${frontend.checkPort}`] : []),
         // The first takes all; when it comes back, so do the connections, or two would be written to.
         ...(frontend.oneAtATime

@@ -1,6 +1,6 @@
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
-import { servicesOf } from "../../catalogue";
+import { carriers, servicesOf } from "../../catalogue";
 import type { Cloud } from "../../config";
 import type { Secrets } from "../../secrets";
 import { lines } from "../render";
@@ -76,7 +76,7 @@ export class Base extends Service {
   /** The one resource a host whose input is secret: values go in here, and everything else names them. */
   private secrets(host: Host, runner: pulumi.Resource): pulumi.Resource {
     const { secrets } = this.context;
-    const names = secretNames(secrets, host);
+    const names = secretNames(this.context.cloud, secrets, host);
     const values = pulumi.all(names.map((name) => secrets.value(name)));
     const document = values.apply((list) =>
       sortedJson(
@@ -106,11 +106,15 @@ export class Base extends Service {
 
 /** The names of all secrets that a host's services use. */
 export function secretNames(
+  cloud: Cloud,
   secrets: Pick<Secrets, "fernetRepository" | "credentialRepository">,
   host: Pick<Host, "roles">,
 ): string[] {
-  const names = servicesOf(host.roles).flatMap((entry) => [
+  const names = servicesOf(cloud, host).flatMap((entry) => [
     ...entry.secrets,
+    ...(entry.secretsPerPeer ?? []).flatMap((family) =>
+      carriers(cloud, entry).map((peer) => `${family}-${peer.name}`),
+    ),
     ...(entry.name === "keystone"
       ? [...secrets.fernetRepository(), ...secrets.credentialRepository()].map((key) => key.secret)
       : []),

@@ -11,6 +11,10 @@ export interface Host extends HostConfig {
   readonly connection: pulumi.Input<command.types.input.remote.ConnectionArgs>;
   /** The name of its interface on each network. */
   readonly nics: Readonly<Record<NetworkName, string>>;
+  /** A port on the external network without an address, for Open vSwitch to carry guests' packets through. */
+  readonly providerNic: string;
+  /** Whether it can confine a guest's process by cgroups and namespaces of its own. */
+  readonly confinesGuests: boolean;
   /** What has to exist before a step may run on it. */
   readonly up: readonly pulumi.Resource[];
   /** With what its steps vanish, without being run backwards: a host that is gone needs no cleaning. */

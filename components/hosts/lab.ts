@@ -23,6 +23,9 @@ const NICS: Readonly<Record<NetworkName, string>> = {
   external: "ext0",
 };
 
+/** As scripts/lab/lib.sh names it. */
+const PROVIDER_NIC = "prv0";
+
 export interface LabArgs {
   readonly cloud: Cloud;
   readonly secrets: Secrets;
@@ -50,7 +53,7 @@ export class Lab extends pulumi.ComponentResource {
     const images = new Map(
       imageNames(cloud).map(([image, host]) => [
         image,
-        this.run(`image-${image}`, "image", imageSpec(image, host, args.secrets), [machine]),
+        this.run(`image-${image}`, "image", imageSpec(cloud, image, host, args.secrets), [machine]),
       ]),
     );
 
@@ -60,6 +63,8 @@ export class Lab extends pulumi.ComponentResource {
       return {
         ...host,
         nics: NICS,
+        providerNic: PROVIDER_NIC,
+        confinesGuests: false,
         up: [container],
         machine: container,
         connection: connection(args, host),
@@ -173,6 +178,7 @@ function imageNames(cloud: Cloud): [string, HostConfig][] {
 
 /** An image is baked by the very install steps that a host would run, so that these find their work done. */
 export function imageSpec(
+  cloud: Pick<Cloud, "hosts">,
   name: string,
   host: Pick<HostConfig, "roles">,
   secretsFrom: Pick<Secrets, "ref">,
@@ -182,7 +188,7 @@ export function imageSpec(
     suite: SUITE,
     base: ["iputils-ping", "less", "nftables", "vim-tiny"],
     runner: { path: RUNNER, install: runnerScript() },
-    steps: servicesOf(host.roles).map((entry) => ({
+    steps: servicesOf(cloud, host).map((entry) => ({
       name: `${entry.name}-install`,
       stdin: stepDocument({
         ...installContent(entry),

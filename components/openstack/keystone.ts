@@ -1,12 +1,19 @@
 import type * as pulumi from "@pulumi/pulumi";
-import { service } from "../../catalogue";
 import type { Cloud } from "../../config";
 import type { KeyFile } from "../../secrets";
 import type { Host } from "../hosts/host";
-import { ini, lines, MANAGED, secret } from "../render";
+import { ini, secret } from "../render";
 import { type After, type Context, everywhere, type PerHost, Service } from "../service";
-import { memcachedServers } from "../shared/memcached";
-import { type Check, type Files, withParams } from "../step";
+import { type Check, type Files, type Step, withParams } from "../step";
+import {
+  apiPort,
+  cacheSection,
+  databaseSection,
+  dropInPath,
+  keystoneUrl,
+  uwsgiDropIn,
+  uwsgiIni,
+} from "./oslo";
 
 const CONF = "/etc/keystone";
 
@@ -20,6 +27,8 @@ export interface KeystoneArgs {
 export class Keystone extends Service {
   /** Tokens are issued on every controller. */
   readonly ready: PerHost;
+  /** Ids of its own roles by name. */
+  readonly roles: pulumi.Output<Readonly<Record<string, string>>>;
 
   constructor(context: Context, args: KeystoneArgs, opts?: pulumi.ComponentResourceOptions) {
     super("keystone", context, opts);
@@ -54,7 +63,8 @@ export class Keystone extends Service {
       }),
       // New credential keys have to be on every host before anything is encrypted with them.
       everywhere(configure),
-      args.database,
+      // Not before all members have joined: HAProxy moves sessions to the first of them, and cuts what is under way.
+      everywhere(args.database),
     );
     this.ready = this.stage(
       "start",
@@ -67,7 +77,22 @@ export class Keystone extends Service {
       bootstrap,
       everywhere(args.cache),
     );
+    this.roles = this.askRoles(context);
     this.registerOutputs({});
+  }
+
+  /** Keystone makes these ids up; a step of its own, so that no other change makes them unknown in a preview. */
+  private askRoles({ cloud }: Context): Keystone["roles"] {
+    const [first] = this.stage(
+      "verify",
+      (host) => ({
+        ...keystoneCheck(cloud, host),
+        verify: undefined,
+        script: this.script("roles.sh"),
+      }),
+      this.ready,
+    ).values();
+    return (first as Step).answers;
   }
 
   /** Every controller's Keystone, for what needs the API behind the VIP. */
@@ -76,13 +101,8 @@ export class Keystone extends Service {
   }
 }
 
-const PORT = service("keystone").frontend?.port as number;
+const PORT = apiPort("keystone");
 const OWNED = { owner: "keystone", group: "keystone" } as const;
-
-/** The Identity API behind a VIP. */
-export function keystoneUrl(cloud: Cloud, vip: "internal" | "public"): string {
-  return `http://${cloud.vips[vip]}:${PORT}/v3`;
-}
 
 /** This host's Keystone issues a token and accepts it. */
 export const keystoneCheck: Check = (_cloud, host) => ({
@@ -103,14 +123,17 @@ export function keystoneFiles(
 ): Files {
   return {
     [`${CONF}/keystone.conf`]: { content: keystoneConf(cloud), mode: "0640", group: "keystone" },
-    [`${CONF}/keystone-uwsgi.ini`]: { content: uwsgiIni(cloud) },
-    "/etc/systemd/system/keystone.service.d/openstack-ha.conf": {
-      // Debian's start script binds every address, and HAProxy needs the VIPs'.
-      content: lines(
-        "[Service]",
-        "ExecStart=",
-        `ExecStart=/usr/bin/uwsgi_python3 --http-socket ${host.addresses.management}:${PORT} --ini ${CONF}/keystone-uwsgi.ini`,
-      ),
+    [`${CONF}/keystone-uwsgi.ini`]: {
+      content: uwsgiIni({
+        name: "keystone",
+        account: "keystone",
+        script: "/usr/bin/keystone-wsgi-public",
+        processes: cloud.keystone.processes,
+        threads: cloud.keystone.threads,
+      }),
+    },
+    [dropInPath("keystone")]: {
+      content: uwsgiDropIn("keystone", host, PORT, `${CONF}/keystone-uwsgi.ini`),
     },
     ...keyFiles("fernet", keys.fernet),
     ...keyFiles("credential", keys.credential),
@@ -137,25 +160,12 @@ function keyFiles(kind: "fernet" | "credential", keys: readonly KeyFile[]): File
 }
 
 export function keystoneConf(cloud: Cloud): string {
-  const { database, keystone, memcached } = cloud;
+  const { keystone } = cloud;
   return ini({
     DEFAULT: { debug: keystone.debug },
-    cache: {
-      // The pool takes a dead memcached out for a while; the plain client fails on it each time.
-      backend: "oslo_cache.memcache_pool",
-      enabled: true,
-      memcache_dead_retry: memcached.deadRetrySeconds,
-      memcache_servers: memcachedServers(cloud),
-      memcache_socket_timeout: memcached.socketTimeoutMs / 1000,
-    },
+    cache: cacheSection(cloud),
     credential: { key_repository: `${CONF}/credential-keys` },
-    database: {
-      connection: `mysql+pymysql://keystone:${secret("keystone-db")}@${cloud.vips.internal}/keystone?charset=utf8mb4`,
-      connection_recycle_time: database.recycleSeconds,
-      max_overflow: database.poolOverflow,
-      max_pool_size: database.poolSize,
-      max_retries: -1,
-    },
+    database: databaseSection(cloud, "keystone"),
     fernet_tokens: {
       key_repository: `${CONF}/fernet-keys`,
       max_active_keys: keystone.fernet.maxActiveKeys,
@@ -169,46 +179,4 @@ export function keystoneConf(cloud: Cloud): string {
       provider: "fernet",
     },
   });
-}
-
-/** Debian's file with the numbers of the plan, and what it needs to come back by itself. */
-function uwsgiIni(cloud: Cloud): string {
-  const { processes, threads } = cloud.keystone;
-  return `${[
-    MANAGED,
-    "[uwsgi]",
-    "buffer-size = 65535",
-    "chdir = /var/lib/keystone",
-    "close-on-exec = true",
-    "close-on-exec2 = true",
-    "die-on-term = true",
-    // A client that gave up is no error of ours.
-    "disable-write-exception = true",
-    // HAProxy logs the requests; its health checks would be six lines a second here.
-    "disable-logging = true",
-    "enable-threads = true",
-    "gid = keystone",
-    // A worker that hangs on a request is replaced after this many seconds.
-    "harakiri = 60",
-    "ignore-sigpipe = true",
-    "ignore-write-errors = true",
-    "lazy-apps = true",
-    "listen = 100",
-    "log-4xx = true",
-    "log-5xx = true",
-    "logto = /var/log/keystone/keystone.log",
-    "master = true",
-    "need-app = true",
-    "no-orphans = true",
-    "paste-logger = true",
-    "plugins = python3",
-    `processes = ${processes}`,
-    // What ps shows.
-    "procname-prefix-spaced = keystone-api",
-    "rem-header = Content-Length",
-    `threads = ${threads}`,
-    "thunder-lock = true",
-    "uid = keystone",
-    "wsgi-file = /usr/bin/keystone-wsgi-public",
-  ].join("\n")}\n`;
 }

@@ -21,4 +21,4 @@ bootstrap_keystone() {
 
 database_ready keystone keystone-db
 bootstrapped "$(param internal) $(param public) $(param region) $(package_version keystone) $(secret_version keystone-admin) $(param credentials)" \
-  bootstrap_keystone
+  bootstrap_keystone keystone

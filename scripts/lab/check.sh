@@ -4,7 +4,7 @@
 # command:package
 TOOLS=(mmdebstrap:mmdebstrap systemd-nspawn:systemd-container ipmi_sim:openipmi ipmitool:ipmitool ip:iproute2
   ss:iproute2 ethtool:ethtool nsenter:util-linux unshare:util-linux flock:util-linux setsid:util-linux jq:jq
-  ssh:openssh-client ssh-keygen:openssh-client sha256sum:coreutils find:findutils)
+  ping:iputils-ping ssh:openssh-client ssh-keygen:openssh-client sha256sum:coreutils find:findutils)
 KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 
 missing_packages() {

@@ -127,6 +127,8 @@ host_conf() {
   local network mtu offload nics=''
   while read -r network _ mtu offload _; do
     nics+="${NIC[$network]} $(nic_peer "$TAG" "$id" "$network") ${BRIDGE[$network]} $(mac "$name" "$network") $mtu $offload"$'\n'
+    [[ $network != external ]] ||
+      nics+="${NIC[provider]} $(nic_peer "$TAG" "$id" provider) ${BRIDGE[$network]} $(mac "$name" provider) $mtu $offload"$'\n'
   done <<<"$PLAN"
   printf '%s=%q\n' HOST_NAME "$name" HOST_ROLE "$role" HOST_MACHINE "$LAB-$name" HOST_CGROUP "osha-$LAB/$name" \
     HOST_ADDRESS "${ADDRESS[management]}" HOST_LOWER "$(<"$dir/lower")" HOST_NICS "${nics%$'\n'}" HOST_DEVICES "$devices"

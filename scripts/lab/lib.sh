@@ -7,7 +7,8 @@ shopt -s extglob
 STATE=${OPENSTACK_HA_STATE:-/var/lib/openstack-ha}
 CACHE=${OPENSTACK_HA_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/openstack-ha}
 declare -A BRIDGE=([management]=br-mgmt [tunnel]=br-tun [storage]=br-sto [external]=br-ext)
-declare -A NIC=([management]=mgmt0 [tunnel]=tun0 [storage]=sto0 [external]=ext0)
+# prv0 is a second port on the external network, without an address: Open vSwitch carries guests' packets through it.
+declare -A NIC=([management]=mgmt0 [tunnel]=tun0 [storage]=sto0 [external]=ext0 [provider]=prv0)
 # Short names of the networks, for interface names of at most 15 characters.
 declare -A SHORT=([management]=mgmt [tunnel]=tun [storage]=sto [external]=ext)
 

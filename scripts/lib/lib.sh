@@ -37,6 +37,9 @@ changed() { printf '%s\n' "$*" >>"$STEP_DIR/changes"; }
 # differs TEXT: say what is not as wanted (check mode).
 differs() { printf '%s\n' "$*" >>"$STEP_DIR/differences"; }
 
+# answer TEXT: a line for the program, after the step's own.
+answer() { printf '%s\n' "$*" >>"$STEP_DIR/facts"; }
+
 # change TEXT COMMAND...: do it and say so; in check mode only say it.
 change() {
   local text=$1
@@ -114,17 +117,33 @@ fingerprint() {
 unit_running() {
   local unit=$1
   shift
-  local record=$STEP_STATE/started/$unit now
+  units_running "$unit" -- "$@"
+}
+
+# units_running UNIT... -- FILE...: the same for several units that read the same files. They start together, and restart
+# together.
+units_running() {
+  local units=() unit now record off=() down=() old=()
+  while [[ $1 != -- ]]; do
+    units+=("$1")
+    shift
+  done
+  shift
   now=$(fingerprint "$@")
-  systemctl is-enabled --quiet "$unit" || change "enabled $unit" systemctl enable --quiet "$unit"
-  if ! systemctl is-active --quiet "$unit"; then
-    change "started $unit" start_unit "$unit"
-  elif [[ ! -e $record || $(<"$record") != "$now" ]]; then
-    change "restarted $unit" alone_in_cluster "$unit" restart_unit "$unit"
-  else
-    return 0
-  fi
-  checking || remember_start "$record" "$now"
+  for unit in "${units[@]}"; do
+    record=$STEP_STATE/started/$unit
+    systemctl is-enabled --quiet "$unit" || off+=("$unit")
+    if ! systemctl is-active --quiet "$unit"; then
+      down+=("$unit")
+    elif [[ ! -e $record || $(<"$record") != "$now" ]]; then
+      old+=("$unit")
+    fi
+  done
+  # Not reloaded for it: a reload takes half a second of CPU, and a unit's own state if it got another name just now.
+  ((${#off[@]} == 0)) || change "enabled ${off[*]}" systemctl enable --quiet --no-reload "${off[@]}"
+  ((${#down[@]} == 0)) || change "started ${down[*]}" start_units "${down[@]}"
+  ((${#old[@]} == 0)) || change "restarted ${old[*]}" alone_in_cluster "$STEP_SERVICE" restart_units "${old[@]}"
+  checking || for unit in "${units[@]}"; do remember_start "$STEP_STATE/started/$unit" "$now"; done
 }
 
 remember_start() {
@@ -133,19 +152,53 @@ remember_start() {
   mv "$1.new" "$1"
 }
 
-start_unit() {
-  systemctl daemon-reload
-  systemctl reset-failed "$1" 2>/dev/null || true
-  systemctl start "$1" || fail "wanted $1 started, found: $(unit_problem "$1")"
+start_units() {
+  reload_units "$@"
+  systemctl reset-failed "$@" 2>/dev/null || true
+  # Of several that start at once one may end because another is not there yet; the service manager tries it again.
+  systemctl start "$@" || wait_for 60 "$* started" units_started "$@"
 }
 
-restart_unit() {
+units_started() {
+  local unit
+  for unit in "$@"; do
+    systemctl is-active --quiet "$unit" || {
+      echo "$unit: $(unit_problem "$unit")"
+      return 1
+    }
+  done
+}
+
+# reload_units UNIT...: the service manager knows their files, and reads them again only if they have changed.
+reload_units() {
+  local unit
+  for unit in "$@"; do
+    [[ $(systemctl show --property NeedDaemonReload --value "$unit") == no ]] || {
+      systemctl daemon-reload
+      return
+    }
+  done
+}
+
+# restart_units UNIT...: one that can take its new configuration without letting go of its socket (uWSGI) does that, and
+# no request is refused.
+restart_units() {
+  local unit reload=() restart=()
   if declare -F healthy >/dev/null; then
-    wait_for 60 "$STEP_SERVICE healthy on the other hosts before $1 restarts here" healthy
+    wait_for 60 "$STEP_SERVICE healthy on the other hosts before it restarts here" healthy
   fi
-  systemctl daemon-reload
-  systemctl restart "$1" || fail "wanted $1 restarted, found: $(unit_problem "$1")"
-  if declare -F ready >/dev/null; then wait_for 90 "$1 ready after its restart" ready; fi
+  for unit in "$@"; do
+    if [[ $(systemctl show --property NeedDaemonReload --value "$unit") == no &&
+    $(systemctl show --property ExecReload --value "$unit") == *"-HUP"* ]]; then
+      reload+=("$unit")
+    else
+      restart+=("$unit")
+    fi
+  done
+  reload_units "$@"
+  ((${#reload[@]} == 0)) || systemctl reload "${reload[@]}" || fail "wanted ${reload[*]} reloaded, found: $(units_started "${reload[@]}")"
+  ((${#restart[@]} == 0)) || systemctl restart "${restart[@]}" || wait_for 60 "${restart[*]} restarted" units_started "${restart[@]}"
+  if declare -F ready >/dev/null; then wait_for 120 "$STEP_SERVICE ready after its restart" ready; fi
 }
 
 # unit_problem UNIT: the last line it wrote, for an error message.
@@ -157,6 +210,11 @@ unit_problem() { journalctl -u "$1" -n 1 --no-pager -o cat 2>/dev/null | tail -n
 alone_in_cluster() {
   local name=$1 status=0
   shift
+  # A host outside of the cluster shares nothing that a restart here could take from the others.
+  if ! command -v cibadmin >/dev/null; then
+    "$@"
+    return
+  fi
   if ! cibadmin --query >/dev/null 2>&1; then
     fail "wanted Pacemaker to lend the lock $name, found no cluster on $STEP_HOST; start pacemaker there, then run \`pulumi up\` again"
   fi
@@ -232,11 +290,12 @@ package_version() { dpkg-query -W -f '${Version}' "$1" 2>/dev/null || echo none;
 secret_version() { jq -r --arg name "$1" '.[$name] // "none"' "$STEP_DIR/secret-versions.json"; }
 
 # sql: run SQL from standard input on this host's Galera node, as its root account (over the socket, no password).
-sql() { mariadb --batch --skip-column-names --connect-timeout=5; }
+sql() { mariadb --batch --skip-column-names --connect-timeout=5 "$@"; }
 
-# database_ready NAME SECRET: the database and its account of the same name, with the password of the plan.
+# database_ready NAME SECRET [DATABASE...]: an account with the password of the plan, and its databases; without any, the
+# one of the same name.
 database_ready() {
-  alone_unless_checking "database-$1" ensure_database "$1" "$2"
+  alone_unless_checking "database-$1" ensure_database "$@"
 }
 
 alone_unless_checking() {
@@ -246,32 +305,127 @@ alone_unless_checking() {
 }
 
 ensure_database() {
-  local name=$1 secret=$2
-  if [[ $(sql <<<"SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = '$name'") != 1 ]]; then
-    change "database $name" sql <<<"CREATE DATABASE \`$name\` CHARACTER SET utf8mb4"
-  fi
-  if ! database_login "$name" "$secret"; then
-    change "account $name" sql <<<"CREATE USER IF NOT EXISTS '$name'@'%'; ALTER USER '$name'@'%' IDENTIFIED BY '$(secret "$secret")'; GRANT ALL ON \`$name\`.* TO '$name'@'%'"
-  fi
+  local account=$1 secret=$2 name grants=
+  shift 2
+  (($#)) || set -- "$account"
+  for name in "$@"; do
+    grants+="GRANT ALL ON \`$name\`.* TO '$account'@'%';"
+    if [[ $(sql <<<"SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = '$name'") != 1 ]]; then
+      change "database $name" sql <<<"CREATE DATABASE \`$name\` CHARACTER SET utf8mb4"
+    fi
+  done
+  for name in "$@"; do
+    database_login "$account" "$secret" "$name" || {
+      change "account $account" sql <<<"CREATE USER IF NOT EXISTS '$account'@'%'; ALTER USER '$account'@'%' IDENTIFIED BY '$(secret "$secret")'; $grants"
+      return
+    }
+  done
 }
 
 database_login() {
   printf '[client]\nuser=%s\npassword=%s\n' "$1" "$(secret "$2")" >"$STEP_DIR/login.cnf"
-  mariadb --defaults-file="$STEP_DIR/login.cnf" --socket /run/mysqld/mysqld.sock -e 'SELECT 1' "$1" >/dev/null 2>&1
+  mariadb --defaults-file="$STEP_DIR/login.cnf" --socket /run/mysqld/mysqld.sock -e 'SELECT 1' "$3" >/dev/null 2>&1
 }
 
-# bootstrapped FINGERPRINT FUNCTION: run FUNCTION once for the whole cluster, and again when FINGERPRINT changes. What
-# was done last is kept in the same database as its result, so the two cannot part.
-bootstrapped() {
-  alone_unless_checking "bootstrap-$STEP_SERVICE" ensure_bootstrapped "$(sha256sum <<<"$1" | cut -d' ' -f1)" "$2"
+# units_active UNIT...: all run; or says which does not.
+units_active() {
+  local unit
+  for unit in "$@"; do
+    systemctl is-active --quiet "$unit" || {
+      echo "$unit is $(systemctl is-active "$unit")"
+      return 1
+    }
+  done
 }
+
+# answers URL [HEADER]: it says 200 within ten seconds; or says what was found.
+answers() {
+  local code
+  code=$(curl --silent --max-time 10 --output /dev/null --write-out '%{http_code}' ${2:+--header "$2"} "$1") || true
+  [[ $code == 200 ]] || {
+    echo "$STEP_SERVICE on $STEP_HOST does not answer (HTTP ${code:-none} from $1)"
+    return 1
+  }
+}
+
+# as ACCOUNT COMMAND...: with that account's rights and nothing of root's environment.
+as() {
+  local account=$1
+  shift
+  runuser -u "$account" -- env -C / HOME="$(getent passwd "$account" | cut -d: -f6)" "$@"
+}
+
+# keystone_token IDENTITY USER SECRET PROJECT: a token for `api`, kept in a file, so that it is in no process list.
+keystone_token() {
+  local code
+  code=$(jq -n --rawfile password "$(secret_file "$3")" --arg user "$2" --arg project "$4" '
+    {auth: {identity: {methods: ["password"],
+                       password: {user: {name: $user, domain: {id: "default"}, password: $password}}},
+            scope: {project: {name: $project, domain: {id: "default"}}}}}' |
+    curl --silent --max-time 10 --output /dev/null --dump-header "$STEP_DIR/headers" --write-out '%{http_code}' \
+      --header 'Content-Type: application/json' --data @- "$1/auth/tokens") || true
+  [[ $code == 201 ]] || {
+    echo "Keystone issues no token for $2 (HTTP ${code:-none} from $1)"
+    return 1
+  }
+  sed -n 's/\r$//; s/^[Xx]-[Ss]ubject-[Tt]oken: \(.*\)/header = "X-Auth-Token: \1"/p' "$STEP_DIR/headers" >"$STEP_DIR/token"
+}
+
+# api URL: what it answers, with the token of keystone_token.
+api() { curl --silent --fail --max-time 20 --config "$STEP_DIR/token" "$1"; }
+
+# seen_lately DATABASE QUERY SECONDS WHAT...: each of WHAT is in the rows `what age` of the query, and no older.
+seen_lately() {
+  local rows=$1 seconds=$3 what age
+  rows=$(sql --database="$1" <<<"$2" 2>/dev/null) || {
+    echo "the database does not answer on $STEP_HOST"
+    return 1
+  }
+  shift 3
+  for what in "$@"; do
+    age=$(awk -v what="$what" '$1 == what { print $2 }' <<<"$rows" | sort -n | head -n 1)
+    if [[ ! $age =~ ^-?[0-9]+$ ]]; then
+      echo "$what on $STEP_HOST has not been seen yet"
+      return 1
+    elif ((age > seconds)); then
+      echo "$what on $STEP_HOST was last seen $age s ago"
+      return 1
+    fi
+  done
+}
+
+# bootstrapped FINGERPRINT FUNCTION DATABASE...: run FUNCTION once for the whole cluster, and again when FINGERPRINT
+# changes. What was done last is kept in the same database as its result, so the two cannot part.
+bootstrapped() {
+  local fingerprint
+  fingerprint=$(sha256sum <<<"$1" | cut -d' ' -f1)
+  shift
+  alone_unless_checking "bootstrap-$STEP_SERVICE" ensure_bootstrapped "$fingerprint" "$@"
+}
+
+BEGUN=begun
 
 ensure_bootstrapped() {
-  local fingerprint=$1 function=$2 found
+  local fingerprint=$1 function=$2 found name
+  shift 2
   found=$(sql 2>/dev/null <<<"SELECT fingerprint FROM openstack_ha.bootstraps WHERE service = '$STEP_SERVICE'") || true
   [[ $found != "$fingerprint" ]] || return 0
+  if ! checking; then
+    case $found in
+      '') note_bootstrap "$BEGUN" ;;
+      # A first one that did not end: MariaDB cannot take back half a change of a schema, and nothing is in it yet.
+      "$BEGUN") for name in "$@"; do
+        sql <<<"DROP DATABASE IF EXISTS \`$name\`; CREATE DATABASE \`$name\` CHARACTER SET utf8mb4"
+        changed "emptied $name, whose schema was half made"
+      done ;;
+    esac
+  fi
   change "bootstrapped $STEP_SERVICE" "$function"
-  checking || sql <<<"CREATE DATABASE IF NOT EXISTS openstack_ha;
+  checking || note_bootstrap "$fingerprint"
+}
+
+note_bootstrap() {
+  sql <<<"CREATE DATABASE IF NOT EXISTS openstack_ha;
     CREATE TABLE IF NOT EXISTS openstack_ha.bootstraps (service VARCHAR(64) PRIMARY KEY, fingerprint CHAR(64) NOT NULL);
-    REPLACE INTO openstack_ha.bootstraps VALUES ('$STEP_SERVICE', '$fingerprint')"
+    REPLACE INTO openstack_ha.bootstraps VALUES ('$STEP_SERVICE', '$1')"
 }

@@ -5,7 +5,7 @@ A step's document is JSON: where it belongs (service, stage, host), the files it
 the secrets it uses, and a shell script for what is not a file. It never holds a secret: files carry
 ${secret:NAME} placeholders that are filled in here, from the store that --secrets writes.
 
-  (no option)  make it so; one line on stdout says what was changed
+  (no option)  make it so; one line on stdout says what was changed, and, of few steps, further lines what was asked
   --check      change nothing; print what differs as JSON; exit 0 if nothing does, 3 if something does. The document
                may be a list of documents, which are checked at the same time
   --bake       as the first, in an image that is being built: no service manager is running
@@ -494,7 +494,7 @@ class Step:
             }
         line = "changed: " + ", ".join(self.changes) if self.changes else "unchanged"
         self.log(line)
-        return line
+        return "\n".join([line, *self.facts])
 
     def wait_for_lock(self, lock):
         seconds = self.timeout + LOCK_MARGIN

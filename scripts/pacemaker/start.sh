@@ -30,7 +30,7 @@ for unit in corosync.service pacemaker.service; do
   systemctl is-enabled --quiet "$unit" || change "enabled $unit" systemctl enable --quiet "$unit"
 done
 if ! systemctl is-active --quiet corosync.service; then
-  change "started corosync" start_unit corosync.service
+  change "started corosync" start_units corosync.service
 elif [[ ! -e $record || $(<"$record") != "$now" ]]; then
   change "reloaded corosync" reload_corosync
 fi
@@ -38,7 +38,7 @@ checking || remember_start "$record" "$now"
 
 if ! systemctl is-active --quiet pacemaker.service; then
   [[ -e /var/lib/pacemaker/cib/cib.xml ]] || change "first cluster options" seed_options
-  change "started pacemaker" start_unit pacemaker.service
+  change "started pacemaker" start_units pacemaker.service
 fi
 
 # A host can be down while another is changed: a majority is enough, and `status` names who is missing.

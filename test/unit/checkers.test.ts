@@ -1,5 +1,5 @@
 import test, { type ExecutionContext } from "ava";
-import { three, five, type SnapshotCloud } from "./support/clouds";
+import { development, five, type SnapshotCloud } from "./support/clouds";
 import { Image, imageProblem, type Said } from "./support/image";
 import { inspect, planOf, stepsOf, type Document, type Planned } from "./support/plan";
 import { documentsOn, filesOn } from "./support/rendered";
@@ -20,7 +20,7 @@ interface Subject {
 }
 
 const HOSTS: readonly [SnapshotCloud, string][] = [
-  [three, "ctl1"],
+  [development, "ctl1"],
   // Its addresses do not follow from its number.
   [five, "echo"],
 ];
@@ -561,7 +561,7 @@ function unknownParameters(image: Image, resources: string): string[] {
 }
 
 checked("the lock cannot be made twice: Pacemaker refuses the second", (t) => {
-  const subject = subjects.get(three.name)!;
+  const subject = subjects.get(development.name)!;
   const { image } = subject;
   emptyCluster(subject);
   const held = (host: string, script: string): Said =>
@@ -636,7 +636,7 @@ cat /tmp/mariadb.log /var/log/mysql/error.log; exit 1`);
 checked(
   "a database, its account and the record of a bootstrap are made once, in a real server",
   (t) => {
-    const subject = subjects.get(three.name)!;
+    const subject = subjects.get(development.name)!;
     const { image } = subject;
     emptyCluster(subject);
     start(t, image);
@@ -673,7 +673,7 @@ checked(
 );
 
 checked("Keystone starts with its files and answers HAProxy's health check", (t) => {
-  const { image, plan, host } = subjects.get(three.name)!;
+  const { image, plan, host } = subjects.get(development.name)!;
   const unit = filesOn(plan, host).get("/etc/systemd/system/keystone.service.d/openstack-ha.conf")!;
   const [, command, socket] = /^ExecStart=(\/.* --http-socket (\S+) .*)$/m.exec(unit.content)!;
   const [, uri] = /uri (\/healthcheck)$/m.exec(

@@ -69,7 +69,7 @@ for (const { name, options, expect } of fixtures) {
 }
 
 test("there are fixtures, and each says its own thing", (t) => {
-  t.true(fixtures.length >= 100, `${fixtures.length} fixtures`);
+  t.true(fixtures.length >= 160, `${fixtures.length} fixtures`);
   // A mistake seen from two sides may have one text; two of the same kind in one place may not.
   t.is(new Set(fixtures.map(({ options }) => JSON.stringify(options))).size, fixtures.length);
   for (const { name, expect } of fixtures) {
@@ -137,7 +137,7 @@ test("an unknown option does not hide the mistakes beside it", (t) => {
 test("the error is one that Pulumi prints without a stack, with a line for each mistake", (t) => {
   const options = validOptions();
   set(options, "hosts[1].id", 11);
-  set(options, "ceph", {});
+  set(options, "swift", {});
   const error = t.throws(() => parseCloud(options, names), { instanceOf: ConfigError });
   t.true(pulumi.RunError.isInstance(error));
   t.is(error.lines.length, 2);
@@ -170,9 +170,9 @@ test("the five-host cloud is understood", (t) => {
   t.deepEqual(
     cloud.hosts.map(({ name, id, roles, failureDomain }) => ({ name, id, roles, failureDomain })),
     [
-      { name: "ctl1", id: 11, roles: ["controller"], failureDomain: "rack1" },
-      { name: "ctl2", id: 12, roles: ["controller"], failureDomain: "rack2" },
-      { name: "ctl3", id: 13, roles: ["controller"], failureDomain: "rack3" },
+      { name: "ctl1", id: 11, roles: ["controller", "storage"], failureDomain: "rack1" },
+      { name: "ctl2", id: 12, roles: ["controller", "storage"], failureDomain: "rack2" },
+      { name: "ctl3", id: 13, roles: ["controller", "network"], failureDomain: "rack3" },
       { name: "cmp1", id: 21, roles: ["compute"], failureDomain: "rack1" },
       { name: "net1", id: 31, roles: ["network", "storage"], failureDomain: "rack2" },
     ],
@@ -199,12 +199,44 @@ test("the five-host cloud is understood", (t) => {
   t.deepEqual(cloud.secretVersions, { "keystone-db": 2, "ssh-host-ctl1": 3 });
   t.deepEqual(
     hostsWith(cloud, "network").map(({ name }) => name),
-    ["net1"],
+    ["ctl3", "net1"],
   );
+  t.deepEqual(cloud.content.floatingPool, { start: "10.77.3.100", end: "10.77.3.199" });
 });
 
-test("the committed development stack is valid", (t) => {
-  t.deepEqual(mistakesIn(readStackFile("Pulumi.dev.yaml")), []);
+for (const file of ["Pulumi.dev.yaml", "Pulumi.controllers.yaml"]) {
+  test(`the committed ${file} is valid`, (t) => {
+    t.deepEqual(mistakesIn(readStackFile(file)), []);
+  });
+}
+
+test("floating addresses are the upper half of the external network, without its last address, where they are not set", (t) => {
+  const pool = (cidr: string) => {
+    const options = readStackFile("test/fixtures/config/valid-smallest.yaml");
+    set(options, "networks.external.cidr", cidr);
+    const base = cidr.replace(/\d+\/.*/, "");
+    set(options, "vips.public", `${base}5`);
+    // Hosts where the smallest network has room for them.
+    [2, 3, 4].forEach((id, i) => {
+      set(options, `hosts[${i}].id`, id);
+    });
+    return parseCloud(options, names).content.floatingPool;
+  };
+  t.deepEqual(pool("10.77.3.0/24"), { start: "10.77.3.128", end: "10.77.3.253" });
+  t.deepEqual(pool("10.90.0.0/16"), { start: "10.90.128.0", end: "10.90.255.253" });
+  t.deepEqual(pool("10.77.3.0/28"), { start: "10.77.3.8", end: "10.77.3.13" });
+});
+
+test("floating addresses are nobody's business in a cloud without guests, or without content", (t) => {
+  const options = validOptions();
+  // net1 is at 10.77.3.200.
+  set(options, "content.floatingPool", undefined);
+  t.is(mistakesIn(options).length, 1);
+  set(options, "content.enabled", false);
+  t.deepEqual(mistakesIn(options), []);
+  const controllers = readStackFile("Pulumi.controllers.yaml");
+  set(controllers, "vips.public", "10.81.3.200");
+  t.deepEqual(mistakesIn(controllers), []);
 });
 
 test("the defaults are these", (t) => {
@@ -238,12 +270,15 @@ test("the defaults are these", (t) => {
       },
       haproxy: {
         interMs: 500,
+        observedInterMs: 2000,
+        observedCheckTimeout: "10s",
         fall: 2,
         rise: 2,
         connectTimeout: "1s",
         checkTimeout: "3s",
         clientTimeout: "1m",
         serverTimeout: "1m",
+        patientTimeout: "1h",
         databaseTimeout: "1h",
         maxconn: 10000,
       },
@@ -259,7 +294,7 @@ test("the defaults are these", (t) => {
           installTimeout: "PT3S",
         },
       },
-      database: { poolSize: 5, poolOverflow: 10, recycleSeconds: 600 },
+      database: { poolSize: 5, poolOverflow: 10, recycleSeconds: 600, timeoutSeconds: 60 },
     },
   );
   t.deepEqual(
@@ -288,6 +323,78 @@ test("the defaults are these", (t) => {
       secretVersions: {},
     },
   );
+  const { workers, ceph, nova, neutron, horizon, content } = cloud;
+  t.deepEqual(
+    { workers, ceph, nova, neutron, horizon, content },
+    {
+      workers: { apiProcesses: 2, apiThreads: 4, rpc: 1 },
+      ceph: {
+        replicas: 3,
+        minReplicas: 2,
+        placementGroups: 16,
+        osdFileGiB: 20,
+        osdMemoryMiB: 2048,
+        heartbeatSeconds: 2,
+        monitorLeaseSeconds: 2,
+        heartbeatGraceSeconds: 7,
+      },
+      nova: {
+        // The lab's machine need not have KVM, nor the kernel's openvswitch.
+        virtType: "qemu",
+        reportIntervalSeconds: 10,
+        serviceDownSeconds: 60,
+        discoverHostsSeconds: 15,
+        cpuAllocationRatio: 4,
+        debug: false,
+      },
+      neutron: { datapath: "userspace", debug: false },
+      horizon: { processes: 1, threads: 4, sessionMinutes: 60 },
+      content: {
+        enabled: true,
+        testImage: true,
+        flavors: [
+          { name: "m1.nano", vcpus: 1, ramMiB: 192, diskGiB: 1 },
+          { name: "m1.micro", vcpus: 1, ramMiB: 256, diskGiB: 1 },
+          { name: "m1.small", vcpus: 1, ramMiB: 2048, diskGiB: 20 },
+        ],
+        floatingPool: { start: "10.77.3.128", end: "10.77.3.253" },
+        quotas: {
+          instances: 20,
+          cores: 40,
+          ramMiB: 51200,
+          volumes: 20,
+          gigabytes: 200,
+          floatingips: 20,
+        },
+      },
+    },
+  );
+  // Everything that a cloud has is above, or follows from it.
+  t.deepEqual(Object.keys(cloud).sort(), [
+    "backend",
+    "ceph",
+    "content",
+    "corosync",
+    "database",
+    "galera",
+    "haproxy",
+    "horizon",
+    "hosts",
+    "keystone",
+    "lab",
+    "memcached",
+    "networks",
+    "neutron",
+    "nova",
+    "pacemaker",
+    "project",
+    "rabbitmq",
+    "region",
+    "secretVersions",
+    "stack",
+    "vips",
+    "workers",
+  ]);
 });
 
 test("an option of a block leaves the block's other defaults", (t) => {
@@ -305,6 +412,33 @@ test("a host without a failure domain is one by itself", (t) => {
   t.is(parseCloud(options, names).hosts[3]!.failureDomain, "cmp1");
 });
 
+test("network and storage are whichever hosts': controllers, compute hosts, or hosts of their own", (t) => {
+  const options = validOptions();
+  const host = (name: string, id: number, ...roles: string[]): object => ({ name, id, roles });
+  const controllers = ["ctl1", "ctl2", "ctl3"];
+  set(options, "secretVersions", {});
+  for (const hosts of [
+    [
+      ...controllers.map((name, i) => host(name, 11 + i, "controller", "network", "storage")),
+      host("cmp1", 21, "compute"),
+    ],
+    [
+      ...controllers.map((name, i) => host(name, 11 + i, "controller")),
+      ...[21, 22, 23].map((id) => host(`cmp${id}`, id, "compute", "network", "storage")),
+    ],
+    [
+      ...controllers.map((name, i) => host(name, 11 + i, "controller")),
+      host("cmp1", 21, "compute"),
+      ...[31, 32].map((id) => host(`net${id}`, id, "network")),
+      ...[41, 42, 43].map((id) => host(`sto${id}`, id, "storage")),
+    ],
+    controllers.map((name, i) => host(name, 11 + i, "controller")),
+  ]) {
+    set(options, "hosts", hosts);
+    t.deepEqual(mistakesIn(options), []);
+  }
+});
+
 test("all in one failure domain is accepted: there is nothing to spread over", (t) => {
   const options = validOptions();
   for (const i of [0, 1, 2, 3, 4]) {
@@ -315,8 +449,9 @@ test("all in one failure domain is accepted: there is nothing to spread over", (
 
 test("five controllers outlive the loss of a rack of two, not of three", (t) => {
   const options = validOptions();
-  set(options, "hosts[3].roles", ["controller", "compute"]);
-  set(options, "hosts[4].roles", ["controller"]);
+  set(options, "hosts[3].roles", ["controller", "network"]);
+  set(options, "hosts[4].roles", ["controller", "storage"]);
+  set(options, "hosts[5]", { name: "cmp2", id: 22, roles: ["compute"], failureDomain: "rack3" });
   t.deepEqual(mistakesIn(options), []);
   set(options, "hosts[4].failureDomain", "rack1");
   t.deepEqual(mistakesIn(options), [
@@ -374,10 +509,21 @@ test("every option is described, and a default in words is the default in fact",
     t.truthy(node.description, `${path} has no description`);
     if (node.default !== undefined && !node.properties && !node.additionalProperties) {
       options++;
-      const said = /Default(?: in the lab)?:? ([^\s,]+?)[.,:;]?(?=[\s,]|$)/.exec(
-        node.description ?? "",
-      )?.[1];
-      t.is(said, String(node.default as string | number | boolean), path);
+      const { description = "" } = node;
+      if (Array.isArray(node.default)) {
+        // Of a list, the names of its items.
+        const said = /Default: ([^;]+)\.$/.exec(description)?.[1]?.split(", ");
+        t.deepEqual(
+          said,
+          (node.default as { name: string }[]).map(({ name }) => name),
+          path,
+        );
+      } else {
+        const said = /Default(?: in the lab)?:? ([^\s,]+?)[.,:;]?(?=[\s,]|$)/.exec(
+          description,
+        )?.[1];
+        t.is(said, String(node.default as string | number | boolean), path);
+      }
     }
     for (const [name, inner] of Object.entries(node.properties ?? {})) {
       walk(inner, path === "" ? name : `${path}.${name}`);
@@ -387,7 +533,20 @@ test("every option is described, and a default in words is the default in fact",
     }
   };
   walk({ description: "all", ...jsonSchema() }, "");
-  t.true(options > 35, `${options} options with a default`);
+  t.true(options > 70, `${options} options with a default`);
+});
+
+test("a default that the backend decides is said as it is in the lab", (t) => {
+  const cloud = parseCloud(readStackFile("test/fixtures/config/valid-smallest.yaml"), names);
+  const properties = jsonSchema().properties ?? {};
+  for (const [block, option, value] of [
+    ["corosync", "token", cloud.corosync.token],
+    ["nova", "virtType", cloud.nova.virtType],
+    ["neutron", "datapath", cloud.neutron.datapath],
+  ] as const) {
+    const { description = "" } = properties[block]?.properties?.[option] ?? {};
+    t.true(description.includes(`Default ${value} in the lab`), `${block}.${option}`);
+  }
 });
 
 // By the option's last word only: it proves that a name is read somewhere, not that it is read well.
@@ -478,7 +637,10 @@ test("the cloud holds no secret", (t) => {
 
 // ---- Properties -----------------------------------------------------------------------------------------------
 
-/** Valid clouds: 3, 5 or 7 controllers, up to 12 other hosts, in any order, in networks of any place and size. */
+/**
+ * Valid clouds: 3, 5 or 7 controllers, alone or with up to 12 other hosts, in any order, in networks of any place and
+ * size. Where guests run, the last of the controllers fill up what is missing of network and storage hosts.
+ */
 const validCloud: fc.Arbitrary<Options> = fc
   .record({
     controllers: fc.constantFrom(3, 5, 7),
@@ -486,7 +648,8 @@ const validCloud: fc.Arbitrary<Options> = fc
       fc.uniqueArray(fc.constantFrom("compute", "network", "storage"), { minLength: 1 }),
       { maxLength: 12 },
     ),
-    // Room for VIPs at 1 and above 200: the machine, the hosts, their management controllers 100 further on.
+    // Room for VIPs at 120 and 250: the machine, the hosts, their management controllers 100 further on; floating
+    // addresses are in the upper half.
     ids: fc.uniqueArray(fc.integer({ min: 2, max: 99 }), { minLength: 19, maxLength: 19 }),
     second: fc.integer({ min: 0, max: 255 }),
     prefix: fc.integer({ min: 16, max: 24 }),
@@ -494,13 +657,22 @@ const validCloud: fc.Arbitrary<Options> = fc
     shuffle: fc.array(fc.nat(), { minLength: 19, maxLength: 19 }),
   })
   .map(({ controllers, others, ids, second, prefix, racks, shuffle }) => {
+    const besides = others.map((roles, i) =>
+      i === 0 ? [...new Set([...roles, "compute"])] : roles,
+    );
+    const missing = (role: string, least: number): number =>
+      others.length === 0 ? 0 : least - besides.filter((roles) => roles.includes(role)).length;
     const hosts = [
       ...Array.from({ length: controllers }, (_, i) => ({
         name: `ctl${i}`,
-        roles: ["controller"],
+        roles: [
+          "controller",
+          ...(controllers - i <= missing("network", 2) ? ["network"] : []),
+          ...(controllers - i <= missing("storage", 3) ? ["storage"] : []),
+        ],
         ...(racks ? { failureDomain: `rack${i}` } : {}),
       })),
-      ...others.map((roles, i) => ({ name: `host${i}`, roles })),
+      ...besides.map((roles, i) => ({ name: `host${i}`, roles })),
     ]
       .map((host, i) => ({ host: { ...host, id: ids[i]! }, at: shuffle[i]! }))
       .sort((a, b) => a.at - b.at)
@@ -513,7 +685,7 @@ const validCloud: fc.Arbitrary<Options> = fc
       formatAddress(parseCidr(network)!.base + id);
     return {
       networks: Object.fromEntries(networkNames.map((name, i) => [name, { cidr: cidr(i) }])),
-      vips: { internal: at(cidr(0), 250), public: at(cidr(3), 250) },
+      vips: { internal: at(cidr(0), 250), public: at(cidr(3), 120) },
       hosts,
     };
   });
@@ -594,13 +766,39 @@ test("property: a VIP on a host is always found", (t) => {
 
 test("property: one controller fewer or more is always refused", (t) => {
   fc.assert(
-    fc.property(validCloud, (options) => {
+    fc.property(validCloud, fc.boolean(), (options, more) => {
       const hosts = hostsOf(options);
       const controller = hosts.find(({ roles }) => roles.includes("controller"))!;
-      controller.roles = ["compute"];
+      const others = controller.roles.filter((role) => role !== "controller");
+      if (more) hosts.push({ name: "another", id: 100, roles: ["controller"] });
+      // What else it carries stays.
+      else if (others.length > 0) controller.roles = others;
+      else hosts.splice(hosts.indexOf(controller), 1);
       const lines = mistakesIn(options);
       t.is(lines.length, 1);
       t.regex(lines[0]!, /^openstack-ha:hosts: \d hosts have the role controller/);
+    }),
+  );
+});
+
+test("property: where guests run, a host too few for packets or disks is always refused", (t) => {
+  const LEAST = { network: 2, storage: 3 } as const;
+  fc.assert(
+    fc.property(validCloud, fc.constantFrom("network", "storage"), (options, role) => {
+      const hosts = hostsOf(options);
+      fc.pre(hosts.some(({ roles }) => roles.includes("compute")));
+      // Two copies could be on two hosts.
+      if (role === "storage") set(options, "ceph", { replicas: 2, minReplicas: 1 });
+      for (const host of hosts.filter(({ roles }) => roles.includes(role)).slice(LEAST[role] - 1)) {
+        const left = host.roles.filter((each) => each !== role);
+        host.roles = left.length > 0 ? left : ["compute"];
+      }
+      const lines = mistakesIn(options);
+      t.is(lines.length, 1, lines.join("\n"));
+      t.regex(
+        lines[0]!,
+        new RegExp(`^openstack-ha:hosts: .* the role ${role}, and .*; give it to`),
+      );
     }),
   );
 });

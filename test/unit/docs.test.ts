@@ -55,10 +55,10 @@ test("a table has a row for each service, and cells that are no Markdown of thei
       { port: 80, protocol: "tcp", purpose: "web" },
       { port: 81, protocol: "udp", purpose: "other" },
     ],
-    frontend: { name: "one", port: 80, vips: ["internal", "public"], mode: "http", check: "/" },
+    frontends: [{ name: "one", port: 80, vips: ["internal", "public"], mode: "http", check: "/" }],
   };
   const balancer: ServiceEntry = { ...entry, name: "haproxy", ports: [] };
-  Reflect.deleteProperty(balancer, "frontend");
+  Reflect.deleteProperty(balancer, "frontends");
   const rows = servicesTable([entry, balancer]).split("\n");
   t.is(rows.length, 4);
   t.true(rows[2]?.includes("| **one** | controller, network |"));

@@ -7,12 +7,19 @@ import * as pulumi from "@pulumi/pulumi";
 import test from "ava";
 import fc from "fast-check";
 import { ConfigError, loadSecretInputs, parseCloud, type SecretInputs } from "../../config";
-import type { SecretEntry } from "../../config/secret-names";
 import {
+  overridableNames,
+  rotatableNames,
+  type SecretEntry,
+  type SecretName,
+} from "../../config/secret-names";
+import {
+  cephxKey,
   deriveBytes,
   fernetKey,
   keyRepository,
   password,
+  plainSecrets,
   Secrets,
   secretCatalogue,
   sshKeyPair,
@@ -81,6 +88,8 @@ test("these are the values of this seed: a change here rotates every secret of e
     sshKeyPair({ ...key, name: "ssh-deployer" }).publicKey,
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIByOtJ65yieO67mOEivD+9/R6JV15S8lb0NW51RYbcf9",
   );
+  // Computed by another program: HKDF, and the struct below.
+  t.is(cephxKey({ ...key, name: "ceph-admin" }), "AQAAAAAAAAAAABAAaSf0ZdNniXPOybchwBWo/A==");
 });
 
 test("property: seed, stack, name and version all count", (t) => {
@@ -132,6 +141,32 @@ test("a Fernet key is 32 bytes in URL-safe base64 with padding", (t) => {
     const text = fernetKey({ ...key, version });
     t.regex(text, /^[A-Za-z0-9_-]{43}=$/);
     t.deepEqual(Buffer.from(text, "base64url"), deriveBytes({ ...key, version }, 32));
+  }
+});
+
+test("a cephx key is laid out as Ceph's own: type 1, time, length 16, key, little-endian", (t) => {
+  const parts = (text: string) => {
+    const bytes = Buffer.from(text, "base64");
+    return {
+      type: bytes.readUInt16LE(0),
+      seconds: bytes.readUInt32LE(2),
+      nanoseconds: bytes.readUInt32LE(6),
+      length: bytes.readUInt16LE(10),
+      key: bytes.subarray(12),
+    };
+  };
+  // Made by `ceph-authtool --gen-print-key`: the example of Ceph's documentation.
+  const theirs = parts("AQCj2YpRiAe6CxAA7/ETt7Hcl9IyxyYciVs47w==");
+  t.deepEqual([theirs.type, theirs.length, theirs.key.length], [1, 16, 16]);
+  t.is(new Date(theirs.seconds * 1000).getUTCFullYear(), 2013);
+  for (let version = 1; version <= 50; version++) {
+    const text = cephxKey({ ...key, version });
+    t.regex(text, /^[A-Za-z0-9+/]{38}==$/);
+    const ours = parts(text);
+    t.deepEqual([ours.type, ours.length], [1, 16]);
+    // A time of making would make another text of the same key.
+    t.deepEqual([ours.seconds, ours.nanoseconds], [0, 0]);
+    t.deepEqual(ours.key, deriveBytes({ ...key, version }, 16));
   }
 });
 
@@ -236,6 +271,36 @@ test("every secret says what it is and who needs it", (t) => {
   t.deepEqual(Object.keys(secretCatalogue), Object.keys(secretCatalogue).sort(), "sorted by name");
 });
 
+test("what can be rotated and what can be set by hand", (t) => {
+  const rotatable = rotatableNames(["ctl1", "cmp1"]);
+  const kinds = Object.entries<SecretEntry>(secretCatalogue);
+  t.deepEqual(
+    rotatable,
+    [
+      ...kinds.filter(([, { per, of }]) => !per && !of).map(([name]) => name),
+      "ssh-host-cmp1",
+      "ssh-host-ctl1",
+    ].sort(),
+  );
+  // The public half goes with its pair, and token keys have a number of their own.
+  t.false(rotatable.some((name) => /^(ssh-known|keystone-fernet|keystone-credential)/.test(name)));
+  t.deepEqual(
+    overridableNames(),
+    kinds.filter(([, { kind }]) => kind === "password").map(([name]) => name),
+  );
+  t.true(overridableNames().length >= 18);
+});
+
+test("every service that has an account in Keystone or in the database has a password of its own for each", (t) => {
+  for (const name of ["cinder", "glance", "neutron", "nova", "placement"]) {
+    for (const each of [name, `${name}-db`] as SecretName[]) {
+      t.is((secretCatalogue as Record<string, SecretEntry>)[each]?.kind, "password", each);
+    }
+  }
+  const secrets = plainSecrets(cloudWith(), SEED);
+  t.not(secrets.get("nova"), secrets.get("nova-db"));
+});
+
 test("daemons with limits get what fits", async (t) => {
   const secrets = new Secrets(cloudWith(), inputs());
   t.true((await inside(secrets.value("corosync-authkey"))).length >= 128);
@@ -272,6 +337,37 @@ test.serial("a key pair's halves belong together", async (t) => {
   t.is(await inside(secrets.publicKey("ssh-host-ctl1")), pair.publicKey);
 });
 
+test.serial("what a host is known by is the public half of its key, in its version", async (t) => {
+  for (const version of [1, 3]) {
+    const secrets = new Secrets(
+      cloudWith({ secretVersions: { "ssh-host-cmp1": version } }),
+      inputs(),
+    );
+    const pair = sshKeyPair({ ...key, name: "ssh-host-cmp1", version });
+    t.is(await inside(secrets.value("ssh-known-cmp1")), pair.publicKey);
+    t.is(
+      await inside(secrets.value("ssh-known-cmp1")),
+      await inside(secrets.publicKey("ssh-host-cmp1")),
+    );
+    t.deepEqual(secrets.ref("ssh-known-cmp1"), { name: "ssh-known-cmp1", version });
+    t.deepEqual(secrets.ref("ssh-known-ctl1"), { name: "ssh-known-ctl1", version: 1 });
+  }
+});
+
+test.serial(
+  "a search for leaked secrets looks for every secret, and for no public key",
+  async (t) => {
+    const cloud = cloudWith();
+    const secrets = new Secrets(cloud, inputs());
+    const plain = plainSecrets(cloud, SEED);
+    t.deepEqual(
+      [...plain.keys()],
+      secrets.names().filter((name) => !name.startsWith("ssh-known-")),
+    );
+    for (const [name, value] of plain) t.is(value, await inside(secrets.value(name)), name);
+  },
+);
+
 test.serial("names and versions are plain", (t) => {
   const secrets = new Secrets(
     cloudWith({ secretVersions: { "keystone-db": 2, "ssh-host-ctl1": 3 } }),
@@ -291,6 +387,20 @@ test.serial("a version changes its own secret and no other", async (t) => {
     t.is(same, name !== "keystone-db", name);
   }
 });
+
+test.serial(
+  "a version of a host's key changes both of its halves, and no other secret",
+  async (t) => {
+    const before = new Secrets(cloudWith(), inputs());
+    const after = new Secrets(cloudWith({ secretVersions: { "ssh-host-cmp1": 2 } }), inputs());
+    const changed: string[] = [];
+    for (const name of before.names()) {
+      if ((await inside(before.value(name))) !== (await inside(after.value(name))))
+        changed.push(name);
+    }
+    t.deepEqual(changed, ["ssh-host-cmp1", "ssh-known-cmp1"]);
+  },
+);
 
 test.serial(
   "a rotation of the token keys makes one key, and keeps the others as they are",
@@ -336,6 +446,10 @@ test.serial("a secret that is not in the catalogue is a mistake of the program",
     "keystone-dbs",
     "ssh-host",
     "ssh-host-ctl9",
+    "ssh-known",
+    "ssh-known-ctl9",
+    "ceph-nova",
+    "horizon-1",
     "keystone-fernet",
     "keystone-fernet-0",
     "keystone-fernet-x",
@@ -344,7 +458,9 @@ test.serial("a secret that is not in the catalogue is a mistake of the program",
     t.throws(() => secrets.value(name), { message: /there is no secret/ }, name);
     t.throws(() => secrets.ref(name), { message: /there is no secret/ }, name);
   }
-  t.throws(() => secrets.publicKey("keystone-db" as never), { message: /not a key pair/ });
+  for (const name of ["keystone-db", "ceph-admin", "ssh-known-ctl1"]) {
+    t.throws(() => secrets.publicKey(name as never), { message: /not a key pair/ }, name);
+  }
 });
 
 test.serial("without a seed, a preview goes on with unknown secrets", async (t) => {
@@ -353,6 +469,8 @@ test.serial("without a seed, a preview goes on with unknown secrets", async (t) 
   for (const output of [
     secrets.value("keystone-db"),
     secrets.value("ssh-deployer"),
+    secrets.value("ceph-admin"),
+    secrets.value("ssh-known-cmp1"),
     secrets.publicKey("ssh-deployer"),
   ]) {
     t.false(await isKnown(output));

@@ -550,6 +550,37 @@ test("a script says what it changed, in the step's one line", async (t) => {
   succeeds(t, await r.apply(document), "changed: restarted demo, and more");
 });
 
+test("what a script answers comes after the step's own line, whatever it changed", async (t) => {
+  const r = await room(t);
+  const answers = "answer admin a1\nanswer service 5e two words\n";
+  succeeds(
+    t,
+    await r.apply(step({ script: answers })),
+    "unchanged\nadmin a1\nservice 5e two words",
+  );
+  succeeds(
+    t,
+    await r.apply(step({ script: `answer first 1\nchanged it\n${answers}` })),
+    "changed: it\nfirst 1\nadmin a1\nservice 5e two words",
+  );
+  // The log has the one line.
+  t.false(r.logs().includes("admin a1"));
+});
+
+test("a step that fails answers nothing", async (t) => {
+  const r = await room(t);
+  t.regex(
+    fails(t, await r.apply(step({ script: "answer admin a1\nfail 'wanted a'\n" }))),
+    /: wanted a;/,
+  );
+});
+
+test("what a script answers in a check is a fact", async (t) => {
+  const r = await room(t);
+  const { differences, facts } = found(t, await r.check(step({ script: "answer admin a1\n" })));
+  t.deepEqual({ differences, facts }, { differences: [], facts: ["admin a1"] });
+});
+
 test("`fail` ends a step with one line, from however deep", async (t) => {
   const r = await room(t);
   const line = "wanted a lamp, found darkness; light a candle";
@@ -686,7 +717,8 @@ ls "$(dirname "$file")" >${r.at("host/names")}
 test("no secret is in what a step says or logs, however a script spills it", async (t) => {
   const r = await room(t);
   await r.secrets({ db: PASSWORD, key: `line one ${OLD_PASSWORD}\nline two\n` });
-  const spill = 'secret db; echo; secret key; changed "with $(secret db)"; differs "$(secret db)"';
+  const spill =
+    'secret db; echo; secret key; changed "with $(secret db)"; differs "$(secret db)"; answer it "$(secret db)"';
   const scripts = [
     `${spill}\n`,
     `${spill}\necho "$(secret db)" >&2; false\n`,

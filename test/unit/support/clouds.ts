@@ -8,14 +8,21 @@ export interface SnapshotCloud {
   readonly options: Options;
 }
 
-/** The development stack as it is committed. */
-export const three: SnapshotCloud = {
-  name: "three-controllers",
+/** The development stack as it is committed: three controllers that are network and storage hosts too, and two compute hosts. */
+export const development: SnapshotCloud = {
+  name: "development",
   stack: "dev",
   options: readStackFile("Pulumi.dev.yaml"),
 };
 
-/** Five controllers, and another value than the default for every option there is. */
+/** Controllers and nothing else: an identity service. As it is committed. */
+export const alone: SnapshotCloud = {
+  name: "controllers-alone",
+  stack: "controllers",
+  options: readStackFile("Pulumi.controllers.yaml"),
+};
+
+/** Five controllers, hosts of every mixture of roles, and another value than the default for every option there is. */
 export const five: SnapshotCloud = {
   name: "five-controllers",
   stack: "north-5",
@@ -32,12 +39,12 @@ export const five: SnapshotCloud = {
     hosts: [
       { name: "alpha", id: 11, roles: ["controller"], failureDomain: "room-a" },
       { name: "bravo-2", id: 12, roles: ["controller", "network"], failureDomain: "room-b" },
-      { name: "charlie", id: 13, roles: ["controller"], failureDomain: "room-a" },
+      { name: "charlie", id: 13, roles: ["controller", "storage"], failureDomain: "room-a" },
       { name: "delta", id: 14, roles: ["controller", "storage"], failureDomain: "room-b" },
       {
         name: "echo",
         id: 15,
-        roles: ["controller"],
+        roles: ["controller", "network", "storage"],
         failureDomain: "room-c",
         addresses: {
           management: "172.20.1.5",
@@ -47,6 +54,12 @@ export const five: SnapshotCloud = {
         },
       },
       { name: "foxtrot", id: 21, roles: ["compute"], failureDomain: "room-c" },
+      {
+        name: "golf",
+        id: 22,
+        roles: ["compute", "network", "storage"],
+        failureDomain: "room-a",
+      },
     ],
     lab: { machineId: 2, bmcOffset: 200, postSeconds: 7 },
     corosync: { token: 1500, tokenCoefficient: 325 },
@@ -60,12 +73,15 @@ export const five: SnapshotCloud = {
     },
     haproxy: {
       interMs: 1250,
+      observedInterMs: 3500,
+      observedCheckTimeout: "8s",
       fall: 3,
       rise: 4,
       connectTimeout: "1500ms",
       checkTimeout: "2s",
       clientTimeout: "90s",
       serverTimeout: "95s",
+      patientTimeout: "3h",
       databaseTimeout: "2h",
       maxconn: 2500,
     },
@@ -81,7 +97,7 @@ export const five: SnapshotCloud = {
         installTimeout: "PT4S",
       },
     },
-    database: { poolSize: 7, poolOverflow: 20, recycleSeconds: 900 },
+    database: { poolSize: 7, poolOverflow: 20, recycleSeconds: 900, timeoutSeconds: 45 },
     rabbitmq: {
       memoryHighWatermarkMiB: 768,
       diskFreeLimitMiB: 256,
@@ -103,8 +119,43 @@ export const five: SnapshotCloud = {
       passwordHashRounds: 10,
       debug: true,
     },
-    secretVersions: { "keystone-db": 2, "pacemaker-bmc": 3 },
+    workers: { apiProcesses: 3, apiThreads: 6, rpc: 2 },
+    ceph: {
+      replicas: 4,
+      minReplicas: 3,
+      placementGroups: 32,
+      osdFileGiB: 40,
+      osdMemoryMiB: 1536,
+      heartbeatSeconds: 3,
+      monitorLeaseSeconds: 4,
+      heartbeatGraceSeconds: 12,
+    },
+    nova: {
+      virtType: "kvm",
+      reportIntervalSeconds: 7,
+      serviceDownSeconds: 35,
+      discoverHostsSeconds: 45,
+      cpuAllocationRatio: 2.5,
+      debug: true,
+    },
+    neutron: { datapath: "kernel", debug: true },
+    horizon: { processes: 2, threads: 3, sessionMinutes: 90 },
+    content: {
+      enabled: false,
+      testImage: false,
+      flavors: [{ name: "s1.large", vcpus: 4, ramMiB: 8192, diskGiB: 80 }],
+      floatingPool: { start: "198.51.100.100", end: "198.51.100.199" },
+      quotas: {
+        instances: 11,
+        cores: 22,
+        ramMiB: 33000,
+        volumes: 44,
+        gigabytes: 55,
+        floatingips: 6,
+      },
+    },
+    secretVersions: { "keystone-db": 2, "pacemaker-bmc": 3, "ssh-host-golf": 2 },
   },
 };
 
-export const clouds: readonly SnapshotCloud[] = [three, five];
+export const clouds: readonly SnapshotCloud[] = [development, alone, five];

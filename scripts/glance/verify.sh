@@ -1,0 +1,8 @@
+# shellcheck shell=bash
+# glance, verify: its units run and its API answers on this host.
+
+verify() {
+  local units
+  mapfile -t units < <(param units)
+  units_active "${units[@]}" && answers "$(param url)"
+}

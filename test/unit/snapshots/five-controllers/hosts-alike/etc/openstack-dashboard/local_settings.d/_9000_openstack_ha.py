@@ -1,0 +1,23 @@
+# Written by openstack-ha: a change made here is lost at the next `pulumi up`.
+ALLOWED_HOSTS = ["198.51.100.250", "172.20.0.250"]
+OPENSTACK_KEYSTONE_URL = "http://172.20.0.250:5000/v3"
+OPENSTACK_ENDPOINT_TYPE = "internalURL"
+SESSION_ENGINE = "django.contrib.sessions.backends.db"
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.mysql",
+        "HOST": "172.20.0.250",
+        "NAME": "horizon",
+        "PASSWORD": "${secret:horizon-db}",
+        "USER": "horizon",
+    }
+}
+SECRET_KEY = "${secret:horizon}"
+SESSION_TIMEOUT = 5400
+WEBROOT = "/horizon/"
+LOGIN_URL = "/horizon/auth/login/"
+LOGOUT_URL = "/horizon/auth/logout/"
+LOGIN_REDIRECT_URL = "/horizon/"
+STATIC_URL = "/horizon/static/"
+CSRF_COOKIE_SECURE = False
+SESSION_COOKIE_SECURE = False

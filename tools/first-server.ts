@@ -1,0 +1,69 @@
+import { isWhole } from "../catalogue";
+import { Guests } from "./guests";
+import { OpenStack } from "./openstack";
+import { stackCloud, stackName, stackOutputs } from "./stack";
+
+/**
+ * npm run first-server [STACK]: boot two servers, reach them by ping and ssh at their floating addresses, write to a
+ * volume in the first, read it in the second, and remove everything. `npm run up` ends with it in the lab: a cloud works
+ * when a server does.
+ */
+async function main(): Promise<void> {
+  const stack = stackName();
+  const cloud = stackCloud(stack);
+  if (!isWhole(cloud) || !cloud.content.enabled || !cloud.content.testImage) {
+    console.log("no servers: the cloud has no compute hosts, or no test image");
+    return;
+  }
+  const outputs = stackOutputs(stack);
+  const api = await OpenStack.login({
+    authUrl: outputs.authUrl,
+    user: "admin",
+    password: outputs.adminPassword,
+    project: "admin",
+  });
+  const started = Date.now();
+  const say = (text: string): void => {
+    console.log(`${((Date.now() - started) / 1000).toFixed(1).padStart(6)} s  ${text}`);
+  };
+  const guests = new Guests(api, "first");
+  try {
+    await guests.clear();
+    await guests.prepare();
+    say("network, router, security group and key are there");
+    const [one, two] = await Promise.all([guests.boot("one"), guests.boot("two")]);
+    say(`two servers run, at ${one.floating} and ${two.floating}`);
+    const [volume] = await Promise.all([
+      guests.volume("volume"),
+      guests.reached(one, 240),
+      guests.reached(two, 240),
+    ]);
+    say("both answer to ping and ssh from outside");
+    const text = `written by ${one.name} at ${new Date(started).toISOString()}`;
+    const disk = await guests.attach(one, volume);
+    await guests.ssh(
+      one.floating,
+      `sudo mkfs.ext4 -q ${disk} && sudo mkdir -p /mnt && sudo mount ${disk} /mnt && echo '${text}' | sudo tee /mnt/note >/dev/null && sudo umount /mnt`,
+    );
+    say(`a volume is attached to ${one.name}, and written`);
+    await guests.detach(one, volume);
+    const other = await guests.attach(two, volume);
+    const found = await guests.ssh(
+      two.floating,
+      `sudo mkdir -p /mnt && sudo mount ${other} /mnt && cat /mnt/note && sudo umount /mnt`,
+    );
+    if (found.trim() !== text)
+      throw new Error(`wanted "${text}" on the volume, found "${found.trim()}"`);
+    await guests.detach(two, volume);
+    say(`it is read in ${two.name}`);
+  } finally {
+    await guests.clear();
+    guests.close();
+  }
+  say("all removed again");
+}
+
+main().catch((error: unknown) => {
+  console.error(`error: first server: ${(error as Error).message}`);
+  process.exitCode = 1;
+});
