@@ -1,3 +1,4 @@
+import { hostsWith } from "../config";
 import {
   bmcOff,
   bmcPassword,
@@ -23,10 +24,11 @@ async function main(): Promise<void> {
   const rounds = Number(option("rounds", "3"));
   const password = bmcPassword(lab);
   const hosts = lab.cloud.hosts.map((host) => host.name);
+  const controllers = hostsWith(lab.cloud, "controller").map((host) => host.name);
   let lost = 0;
   console.log("round  tokens after  all well after  row");
   for (let round = 1; round <= rounds; round++) {
-    const first = hosts[round % hosts.length] as string;
+    const first = controllers[round % controllers.length] as string;
     const value = `${Date.now()}`;
     onHost(
       lab,
@@ -60,7 +62,7 @@ async function main(): Promise<void> {
       `${String(round).padEnd(5)}  ${`${seconds(tokens)} s`.padEnd(12)}  ${`${seconds(healed)} s`.padEnd(14)}  ${found === "1" ? "there" : "LOST"}`,
     );
   }
-  onHost(lab, hosts[0] as string, "mariadb -e 'DROP DATABASE bench'");
+  onHost(lab, controllers[0] as string, "mariadb -e 'DROP DATABASE bench'");
   if (lost) process.exitCode = 1;
 }
 

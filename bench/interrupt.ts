@@ -14,10 +14,10 @@ async function main(): Promise<void> {
   const rows: string[] = [];
   let broken = 0;
   for (let point = first; point <= last; point++) {
-    const scratch = new Scratch("interrupt", "10.79.");
+    const scratch = new Scratch("interrupt", "10.79.", "controllers");
     try {
-      // A deployment says of 82 resources that they are created.
-      const resources = Math.round((82 * point) / (points + 0.5));
+      // A deployment says of 85 resources that they are created.
+      const resources = Math.round((85 * point) / (points + 0.5));
       const killed = await scratch.killedUp(resources);
       const start = Date.now();
       const status = await scratch.cloud("up");

@@ -4,8 +4,11 @@ import * as os from "node:os";
 import * as path from "node:path";
 import { ROOT } from "./lib";
 
+/** Committed stacks that a scratch can be made from, with the first two numbers of their addresses. */
+const BASES = { controllers: "10.81.", dev: "10.77." } as const;
+
 /**
- * A stack of its own for a test or a bench: the dev stack on other subnets, with its state in a temporary folder, so
+ * A stack of its own for a test or a bench: a committed one on other subnets, with its state in a temporary folder, so
  * that a person's own lab can stand beside it.
  */
 export class Scratch {
@@ -19,12 +22,13 @@ export class Scratch {
   constructor(
     readonly stack: string,
     prefix: string,
+    base: keyof typeof BASES,
   ) {
     this.config = path.join(ROOT, `Pulumi.${stack}.yaml`);
     this.backend = fs.mkdtempSync(path.join(os.tmpdir(), "openstack-ha-backend-"));
-    const dev = fs.readFileSync(path.join(ROOT, "Pulumi.dev.yaml"), "utf8");
-    const text = dev
-      .replaceAll("10.77.", prefix)
+    const text = fs
+      .readFileSync(path.join(ROOT, `Pulumi.${base}.yaml`), "utf8")
+      .replaceAll(BASES[base], prefix)
       .split("\n")
       .filter((line) => !/^encryptionsalt|seed:|secure:/.test(line.trim()));
     fs.writeFileSync(this.config, text.join("\n"));

@@ -32,6 +32,11 @@ export function secret(name: string): string {
   return `\${secret:${name}}`;
 }
 
+/** Changes with a text, and is short enough to be read. */
+export function digest(text: string): string {
+  return createHash("sha256").update(text).digest("hex").slice(0, 16);
+}
+
 /** An identifier that this cloud has for something, always the same. */
 export function uuidFor(cloud: Pick<Cloud, "stack">, what: string): string {
   const hex = createHash("sha256").update(`openstack-ha/${cloud.stack}/${what}`).digest("hex");

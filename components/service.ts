@@ -1,9 +1,9 @@
-import { createHash } from "node:crypto";
 import * as pulumi from "@pulumi/pulumi";
 import type { Cloud } from "../config";
 import type { Secrets } from "../secrets";
 import { carriers, type ServiceEntry, type ServiceName, service } from "../catalogue";
 import type { Host } from "./hosts/host";
+import { digest } from "./render";
 import { Step, type StepArgs, type StepContent, type Stage, stepDocument } from "./step";
 
 /** What every room of the house is given. */
@@ -111,10 +111,6 @@ export function resources(after: After): pulumi.Resource[] {
 
 function isPerHost(after: After): after is PerHost {
   return after instanceof Map;
-}
-
-function digest(text: string): string {
-  return createHash("sha256").update(text).digest("hex").slice(0, 16);
 }
 
 function capitalised(name: string): string {

@@ -61,6 +61,13 @@ function checkHosts({ hosts, marks }: Candidate, report: Report): ReadonlySet<nu
     if (twice) {
       report(`hosts[${index}].roles`, `${twice} is named twice`, "name each role once");
     }
+    if (roles.includes("controller") && roles.includes("compute")) {
+      report(
+        `hosts[${index}].roles`,
+        "controller and compute are on one host, whose guests could starve the cluster that decides over it",
+        "leave one of them out",
+      );
+    }
   }
   return duplicates;
 }
@@ -123,13 +130,18 @@ function checkControllers({ hosts, allHosts }: Candidate, report: Report): void 
 }
 
 /** A cloud that runs guests needs hosts for their packets and for their disks, and outlives the loss of one of each. */
+const LEAST_DISKS = 3;
 const LEAST: readonly { role: "network" | "storage"; count: number; because: string }[] = [
   {
     role: "network",
     count: 2,
     because: "another has to take over the routers of one that is lost",
   },
-  { role: "storage", count: 3, because: "its monitors need a majority after the loss of one" },
+  {
+    role: "storage",
+    count: LEAST_DISKS,
+    because: "its monitors need a majority after the loss of one",
+  },
 ];
 
 function checkRoles({ hosts, allHosts }: Candidate, report: Report): void {
@@ -173,7 +185,8 @@ function checkStore({ settings: { ceph }, hosts, allHosts }: Candidate, report: 
     );
   }
   const disks = hosts.filter(({ roles }) => roles.includes("storage")).length;
-  if (allHosts && disks > 0 && ceph.replicas > disks) {
+  // Fewer are told to be more.
+  if (allHosts && disks >= LEAST_DISKS && ceph.replicas > disks) {
     report(
       "ceph.replicas",
       `${ceph.replicas} copies need as many hosts with the role storage, and there are ${disks}`,

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
-import { servicesOf } from "../../catalogue";
+import { isWhole, servicesOf } from "../../catalogue";
 import { type Cloud, type HostConfig, type NetworkName, networkNames } from "../../config";
 import type { Secrets } from "../../secrets";
 import { installContent } from "../service";
@@ -11,8 +11,15 @@ import type { Host } from "./host";
 
 /** Debian 13. */
 const SUITE = "trixie";
-/** What a controller was measured to use at rest, with a margin for peaks. */
-const HOST_MEMORY_MIB = 1400;
+/** MiB that a host was measured to use at rest, with a margin for peaks: by itself, and for each role. */
+const MEMORY_MIB = {
+  host: 300,
+  identity: 1100,
+  controller: 2600,
+  compute: 900,
+  network: 100,
+  storage: 700,
+};
 /** Logs, database and queues of a lab host; its packages are in the shared image. */
 const HOST_DISK_MIB = 2048;
 
@@ -152,12 +159,23 @@ function networks(cloud: Cloud): object {
   );
 }
 
+/** MiB of all hosts. */
+function memoryMiB(cloud: Cloud): number {
+  const controller = isWhole(cloud) ? MEMORY_MIB.controller : MEMORY_MIB.identity;
+  return cloud.hosts
+    .flatMap(({ roles }) => [
+      MEMORY_MIB.host,
+      ...roles.map((role) => (role === "controller" ? controller : MEMORY_MIB[role])),
+    ])
+    .reduce((sum, each) => sum + each, 0);
+}
+
 function machineSpec(cloud: Cloud): object {
   return {
     name: cloud.stack,
     tag: tag(cloud),
     hosts: cloud.hosts.length,
-    memoryMiB: HOST_MEMORY_MIB,
+    memoryMiB: Math.ceil(memoryMiB(cloud) / cloud.hosts.length),
     diskMiB: HOST_DISK_MIB,
     networks: networks(cloud),
   };

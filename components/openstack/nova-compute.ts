@@ -88,7 +88,8 @@ export function novaComputeFiles(cloud: Cloud, host: Host): Files {
     [CONF]: { content: novaComputeConf(cloud, host), mode: "0640", group: "nova" },
     "/etc/libvirt/qemu.conf": { content: qemuConf(host), mode: "0600" },
     [`${MIGRATION}/id_ed25519`]: { content: secret("ssh-nova"), mode: "0600" },
-    [`${MIGRATION}/known_hosts`]: { content: knownHosts(peers) },
+    // libvirt runs the stock ssh as root.
+    "/etc/ssh/ssh_known_hosts": { content: knownHosts(peers) },
     [dropInPath("nova-compute")]: {
       content: dropIn(
         "nova-compute",
@@ -138,7 +139,7 @@ export function novaComputeConf(cloud: Cloud, host: Pick<Host, "addresses">): st
       images_rbd_pool: "vms",
       images_type: "rbd",
       live_migration_inbound_addr: management,
-      live_migration_uri: `qemu+ssh://nova@%s/system?keyfile=${MIGRATION}/id_ed25519&known_hosts=${MIGRATION}/known_hosts`,
+      live_migration_uri: `qemu+ssh://nova@%s/system?keyfile=${MIGRATION}/id_ed25519`,
       rbd_secret_uuid: uuidFor(cloud, "ceph-cinder"),
       rbd_user: "cinder",
       virt_type: cloud.nova.virtType,

@@ -200,6 +200,7 @@ export function daemonUnit(name: string, account: string, command: string): stri
     "[Unit]",
     `Description=OpenStack ${name}`,
     "After=network.target",
+    "StartLimitIntervalSec=0",
     "",
     "[Service]",
     `User=${account}`,

@@ -1,8 +1,8 @@
 import type * as pulumi from "@pulumi/pulumi";
-import { ini, secret, uuidFor } from "../render";
+import { digest, ini, secret, uuidFor } from "../render";
 import { type After, type Context, everywhere, type PerHost, Service } from "../service";
 import { type Check, type Files, withParams } from "../step";
-import { CEPH_USERS, monitors, POOLS } from "./ceph-client";
+import { CEPH_USERS, cephConf, monitors, POOLS } from "./ceph-client";
 
 /** Ceph on the storage hosts: a monitor, a manager and a disk on each. */
 export class Ceph extends Service {
@@ -25,10 +25,13 @@ export class Ceph extends Service {
       args.configured,
     );
     const members = monitors(cloud.hosts);
+    // Another component writes the daemons' file; when it changes, they start anew.
+    const conf = { configuration: digest(cephConf(cloud)) };
     const bootstrap = this.stage(
       "bootstrap",
       () => ({
         params: {
+          ...conf,
           fsid: uuidFor(cloud, "ceph"),
           groups: cloud.ceph.placementGroups,
           min_size: cloud.ceph.minReplicas,
@@ -37,6 +40,8 @@ export class Ceph extends Service {
           size: cloud.ceph.replicas,
           users: Object.keys(CEPH_USERS),
         },
+        // A rotated key is given to the store under its new version.
+        secrets: Object.keys(CEPH_USERS).map((user) => `ceph-${user}`),
         script: this.script("bootstrap.sh"),
       }),
       // A monitor waits for a majority of them.
@@ -45,7 +50,10 @@ export class Ceph extends Service {
     this.ready = this.stage(
       "start",
       (host) => ({
-        ...withParams(cephCheck(cloud, host), { osd: uuidFor(cloud, `osd-${host.name}`) }),
+        ...withParams(cephCheck(cloud, host), {
+          ...conf,
+          osd: uuidFor(cloud, `osd-${host.name}`),
+        }),
         script: this.script("start.sh"),
       }),
       bootstrap,

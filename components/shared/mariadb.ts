@@ -89,6 +89,9 @@ export function mariadbConf(cloud: Cloud, host: Pick<Host, "name" | "addresses">
       innodb_buffer_pool_size: `${galera.bufferPoolMiB}M`,
       // A commit that was confirmed is on disk: all nodes can lose power at once.
       innodb_flush_log_at_trx_commit: 1,
+      // OpenStack reads, then writes what another has changed since, as MariaDB allowed until 11.6.2 ("Record has changed
+      // since last read" ends a server's deletion in error).
+      innodb_snapshot_isolation: "OFF",
       max_connections: galera.maxConnections,
       // Without it a client's address is looked up in DNS at each connection.
       skip_name_resolve: "ON",

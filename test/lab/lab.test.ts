@@ -33,7 +33,7 @@ let deployment: CommandLines;
 
 test.before(() => {
   before = machineState("labtest");
-  scratch = new Scratch("labtest", "10.78.");
+  scratch = new Scratch("labtest", "10.78.", "controllers");
   deployment = new CommandLines();
 });
 

@@ -115,7 +115,7 @@ test("files that are named are there", (t) => {
 test("npm scripts that are named are there", (t) => {
   const { scripts } = JSON.parse(read("package.json")) as { scripts: Record<string, string> };
   for (const document of documents) {
-    for (const [, script = ""] of read(document).matchAll(/npm run ([a-z:]+)/g)) {
+    for (const [, script = ""] of read(document).matchAll(/npm run ([a-z]+(?:[:-][a-z]+)*)/g)) {
       t.true(script in scripts, `${document}: npm run ${script}`);
     }
   }

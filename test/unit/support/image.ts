@@ -4,7 +4,7 @@ import * as os from "node:os";
 import * as path from "node:path";
 
 /**
- * A controller's image as the lab bakes it, to ask the daemons in it what they think of their files.
+ * A host's image as the lab bakes it, to ask the daemons in it what they think of their files.
  *
  * It is used in place and stays as it is: what is written goes to memory, in mount, network and process namespaces of
  * the session's own, which vanish with it.
@@ -16,12 +16,12 @@ export interface Said {
   readonly output: string;
 }
 
-/** Folders of the newest image for controllers, topmost first; undefined if none was baked. */
-export function controllerLayers(): string[] | undefined {
+/** Folders of the newest image for hosts of these roles, topmost first; undefined if none was baked. */
+export function imageLayers(role: string): string[] | undefined {
   const cache =
     process.env.OPENSTACK_HA_CACHE ??
     path.join(process.env.XDG_CACHE_HOME ?? path.join(os.homedir(), ".cache"), "openstack-ha");
-  const current = path.join(cache, "images/controller/current");
+  const current = path.join(cache, "images", role, "current");
   if (!fs.existsSync(path.join(current, "base"))) return undefined;
   const base = fs.readFileSync(path.join(current, "base"), "utf8").trim();
   return [
@@ -30,14 +30,14 @@ export function controllerLayers(): string[] | undefined {
   ];
 }
 
-/** Why the image cannot be used, and what to do; undefined if it can. */
-export function imageProblem(): string | undefined {
+/** Why an image cannot be used, and what to do; undefined if it can. */
+export function imageProblem(role: string): string | undefined {
   const skip = "or set OPENSTACK_HA_SKIP_CHECKERS=1 to go without the daemons' own checks";
-  if (controllerLayers() === undefined) {
-    return `wanted a baked image of a controller, found none; bake it with \`npm run up\`, ${skip}`;
+  if (imageLayers(role) === undefined) {
+    return `wanted a baked image ${role}, found none; bake it with \`npm run up\`, ${skip}`;
   }
   if (process.getuid?.() !== 0) {
-    return `wanted root, to mount the image of a controller, found user ${process.getuid?.() ?? "unknown"}; run as root, ${skip}`;
+    return `wanted root, to mount the image ${role}, found user ${process.getuid?.() ?? "unknown"}; run as root, ${skip}`;
   }
   return undefined;
 }
@@ -65,8 +65,8 @@ export class Image {
     private readonly folder: string,
   ) {}
 
-  static async open(): Promise<Image> {
-    const problem = imageProblem();
+  static async open(role: string): Promise<Image> {
+    const problem = imageProblem(role);
     if (problem !== undefined) throw new Error(problem);
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), "openstack-ha-image-"));
     const holder = spawn(
@@ -74,7 +74,7 @@ export class Image {
       [
         ...["--mount", "--net", "--pid", "--uts", "--fork", "--kill-child"],
         ...["--propagation", "private"],
-        ...["bash", "-c", ENTER, "image", folder, controllerLayers()!.join(":")],
+        ...["bash", "-c", ENTER, "image", folder, imageLayers(role)!.join(":")],
       ],
       { stdio: ["pipe", "pipe", "pipe"] },
     );
@@ -85,7 +85,7 @@ export class Image {
         resolve();
       });
       holder.once("close", () => {
-        reject(new Error(`the image of a controller cannot be mounted: ${trouble}`));
+        reject(new Error(`the image ${role} cannot be mounted: ${trouble}`));
       });
     });
     // The shell is the one child of unshare.
