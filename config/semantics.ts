@@ -16,6 +16,7 @@ export function checkSemantics(candidate: Candidate): Mistake[] {
   checkControllers(candidate, report);
   checkRoles(candidate, report);
   checkStore(candidate, report);
+  checkFlavors(candidate, report);
   checkGaleraTimes(candidate, report);
   checkTimeouts(candidate, report);
   checkConnections(candidate, report);
@@ -171,6 +172,20 @@ function checkRoles({ hosts, allHosts }: Candidate, report: Report): void {
       );
     }
   }
+}
+
+function checkFlavors({ settings: { content } }: Candidate, report: Report): void {
+  const names = content?.flavors.map(({ name }) => name) ?? [];
+  names.forEach((name, i) => {
+    const first = names.indexOf(name);
+    if (first < i) {
+      report(
+        `content.flavors[${i}].name`,
+        `${name} is already the name of content.flavors[${first}]`,
+        "give every flavor its own name",
+      );
+    }
+  });
 }
 
 function checkStore({ settings: { ceph }, hosts, allHosts }: Candidate, report: Report): void {

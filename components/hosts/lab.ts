@@ -58,9 +58,9 @@ export class Lab extends pulumi.ComponentResource {
       "network --delete",
     );
     const images = new Map(
-      imageNames(cloud).map(([image, host]) => [
+      [...imageSpecs(cloud, args.secrets)].map(([image, spec]) => [
         image,
-        this.run(`image-${image}`, "image", imageSpec(cloud, image, host, args.secrets), [machine]),
+        this.run(`image-${image}`, "image", spec, [machine]),
       ]),
     );
 
@@ -190,12 +190,19 @@ function imageName(host: Pick<HostConfig, "roles">): string {
   return host.roles.join("-");
 }
 
-function imageNames(cloud: Cloud): [string, HostConfig][] {
-  return [...new Map(cloud.hosts.map((host) => [imageName(host), host]))];
+/** What each image of a lab is made of, by the image's name. */
+export function imageSpecs(
+  cloud: Pick<Cloud, "hosts">,
+  secretsFrom: Pick<Secrets, "ref">,
+): ReadonlyMap<string, object> {
+  const hosts = new Map(cloud.hosts.map((host) => [imageName(host), host]));
+  return new Map(
+    [...hosts].map(([name, host]) => [name, imageSpec(cloud, name, host, secretsFrom)]),
+  );
 }
 
 /** An image is baked by the very install steps that a host would run, so that these find their work done. */
-export function imageSpec(
+function imageSpec(
   cloud: Pick<Cloud, "hosts">,
   name: string,
   host: Pick<HostConfig, "roles">,
