@@ -14,7 +14,8 @@ import { World, worldProblem, type Received } from "./support/world";
 // in which order, how often, and what is kept of it.
 
 const STACK = "life";
-const options = readStackFile("Pulumi.dev.yaml");
+// Controllers alone: the double of Keystone has no other service behind it.
+const options = readStackFile("Pulumi.controllers.yaml");
 const cloud = parseCloud(options, { project: projectName, stack: STACK });
 const secrets = plainSecrets(cloud, SEED);
 
