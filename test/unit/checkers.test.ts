@@ -576,9 +576,10 @@ function askMariadb({ image }: Subject): Said {
   return { status: wrong.length, output: wrong.join("\n") };
 }
 
-/** Whether the two mean the same option value: `256M` and its bytes, `ON` and `TRUE`, names in any case. */
+/** Whether the two mean the same option value: `256M` and its bytes, `ON` and `TRUE`, `OFF` and `FALSE`, names in any case. */
 function same(wanted: string, taken: string): boolean {
-  const plain = (text: string): string => text.replace(/^ON$/, "TRUE").toLowerCase();
+  const plain = (text: string): string =>
+    text.replace(/^ON$/, "TRUE").replace(/^OFF$/, "FALSE").toLowerCase();
   const mebibytes = /^(\d+)M$/.exec(wanted);
   return plain(mebibytes ? String(Number(mebibytes[1]) * 2 ** 20) : wanted) === plain(taken);
 }
