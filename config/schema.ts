@@ -223,8 +223,8 @@ const galera = z
     maxConnections: integer(
       50,
       100000,
-      "Connections at once. All services write through one member, so this is for all controllers together. Default 1000.",
-    ).default(1000),
+      "Connections at once. All services write through one member, so this is for all controllers together. Default 1500.",
+    ).default(1500),
     gcacheMiB: integer(
       32,
       1048576,

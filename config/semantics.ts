@@ -20,6 +20,7 @@ export function checkSemantics(candidate: Candidate): Mistake[] {
   checkGaleraTimes(candidate, report);
   checkTimeouts(candidate, report);
   checkConnections(candidate, report);
+  checkSignsOfLife(candidate, report);
   checkSecrets(candidate, report);
   return mistakes;
 }
@@ -311,13 +312,13 @@ const SPARE_CONNECTIONS = 20;
 
 /** Processes on each controller that keep a pool of connections, besides those of APIs. */
 const DAEMONS = 9;
-/** APIs on each controller, and processes of each that have their own pool. */
-const APIS = 5;
+/** Pools of each process of an API: Glance, Placement, Neutron, Cinder; Nova's two APIs use its own database and two cells. */
+const API_POOLS = 4 + 2 * 3;
 
 /** All services write through one member of the database: it has to take all their connections. */
 function checkConnections({ settings, hosts, allHosts }: Candidate, report: Report): void {
-  const { database, galera, keystone, workers } = settings;
-  if (!database || !galera || !keystone || !workers || !allHosts) {
+  const { database, galera, horizon, keystone, workers } = settings;
+  if (!database || !galera || !horizon || !keystone || !workers || !allHosts) {
     return;
   }
   const controllers = hosts.filter(({ roles }) => roles.includes("controller")).length;
@@ -327,8 +328,10 @@ function checkConnections({ settings, hosts, allHosts }: Candidate, report: Repo
     keystone.processes * Math.min(keystone.threads, pool) +
     // Daemons work on few things at once: what they keep open is the pool without its overflow.
     (whole
-      ? APIS * workers.apiProcesses * Math.min(workers.apiThreads, pool) +
-        DAEMONS * workers.rpc * database.poolSize
+      ? API_POOLS * workers.apiProcesses * Math.min(workers.apiThreads, pool) +
+        DAEMONS * workers.rpc * database.poolSize +
+        // Django opens one for each request and closes it after.
+        horizon.processes * horizon.threads
       : 0);
   const needed = controllers * each + SPARE_CONNECTIONS;
   if (needed > galera.maxConnections) {
@@ -336,6 +339,17 @@ function checkConnections({ settings, hosts, allHosts }: Candidate, report: Repo
       "galera.maxConnections",
       `${galera.maxConnections} is too few for ${controllers} controllers whose services keep up to ${each} connections each`,
       `use ${needed} or more`,
+    );
+  }
+}
+
+/** Two may be late or lost before a service counts as down. */
+function checkSignsOfLife({ settings: { nova } }: Candidate, report: Report): void {
+  if (nova && nova.serviceDownSeconds < 3 * nova.reportIntervalSeconds) {
+    report(
+      "nova.serviceDownSeconds",
+      `${nova.serviceDownSeconds} is less than three times nova.reportIntervalSeconds ${nova.reportIntervalSeconds}, so a busy service would count as down`,
+      `use ${3 * nova.reportIntervalSeconds} or more, or a shorter interval`,
     );
   }
 }

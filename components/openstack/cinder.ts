@@ -3,9 +3,10 @@ import { service } from "../../catalogue";
 import type { Cloud } from "../../config";
 import type { Host } from "../hosts/host";
 import { ini, secret, uuidFor } from "../render";
-import { type After, type Context, everywhere, type PerHost, Service } from "../service";
+import { type After, type Context, everywhere, type PerHost } from "../service";
 import { keyringFile } from "../shared/ceph-client";
-import { type Check, type Files, withParams } from "../step";
+import type { Check, Files } from "../step";
+import { ApiService } from "./api";
 import {
   accountSection,
   apiPort,
@@ -38,47 +39,20 @@ export interface CinderArgs {
 }
 
 /** Cinder's API, scheduler and volume service on every controller: one cluster, any of which works on any volume. */
-export class Cinder extends Service {
-  /** It takes work on every controller. */
-  readonly ready: PerHost;
-
+export class Cinder extends ApiService {
   constructor(context: Context, args: CinderArgs, opts?: pulumi.ComponentResourceOptions) {
-    super("cinder", context, opts);
-
-    const { cloud } = context;
-    const install = this.install();
-    const configure = this.stage(
-      "configure",
-      (host) => ({
-        files: cinderFiles(cloud, host),
+    super(
+      "cinder",
+      context,
+      {
+        database: args.database,
+        files: (host) => cinderFiles(context.cloud, host),
         directories: { "/var/lib/cinder/tmp": { owner: "cinder", group: "cinder", mode: "0750" } },
-      }),
-      install,
+        check: cinderCheck,
+        after: [everywhere(args.bus), args.store, ...args.registered],
+      },
+      opts,
     );
-    const bootstrap = this.stage(
-      "bootstrap",
-      () => ({ secrets: ["cinder-db"], script: this.script("bootstrap.sh") }),
-      configure,
-      // Not before all members have joined: HAProxy moves sessions to the first of them, and cuts what is under way.
-      everywhere(args.database),
-    );
-    this.ready = this.stage(
-      "start",
-      (host) => ({
-        ...withParams(cinderCheck(cloud, host), { files: Object.keys(cinderFiles(cloud, host)) }),
-        script: this.script("start.sh"),
-      }),
-      bootstrap,
-      everywhere(args.bus),
-      args.store,
-      ...args.registered,
-    );
-    this.registerOutputs({});
-  }
-
-  /** Every controller's, for what needs the API behind the VIP. */
-  get everywhere(): After {
-    return everywhere(this.ready);
   }
 }
 

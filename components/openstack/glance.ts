@@ -2,9 +2,10 @@ import type * as pulumi from "@pulumi/pulumi";
 import type { Cloud } from "../../config";
 import type { Host } from "../hosts/host";
 import { ini } from "../render";
-import { type After, type Context, everywhere, type PerHost, Service } from "../service";
+import type { After, Context, PerHost } from "../service";
 import { keyringFile } from "../shared/ceph-client";
-import { type Check, type Files, withParams } from "../step";
+import type { Check, Files } from "../step";
+import { ApiService } from "./api";
 import {
   apiPort,
   authtokenSection,
@@ -28,43 +29,19 @@ export interface GlanceArgs {
 }
 
 /** Glance on every controller: images are in Ceph. */
-export class Glance extends Service {
-  /** Images can be listed on every controller. */
-  readonly ready: PerHost;
-
+export class Glance extends ApiService {
   constructor(context: Context, args: GlanceArgs, opts?: pulumi.ComponentResourceOptions) {
-    super("glance", context, opts);
-
-    const { cloud } = context;
-    const install = this.install();
-    const configure = this.stage(
-      "configure",
-      (host) => ({ files: glanceFiles(cloud, host) }),
-      install,
+    super(
+      "glance",
+      context,
+      {
+        database: args.database,
+        files: (host) => glanceFiles(context.cloud, host),
+        check: glanceCheck,
+        after: [args.store, ...args.registered],
+      },
+      opts,
     );
-    const bootstrap = this.stage(
-      "bootstrap",
-      () => ({ secrets: ["glance-db"], script: this.script("bootstrap.sh") }),
-      configure,
-      // Not before all members have joined: HAProxy moves sessions to the first of them, and cuts what is under way.
-      everywhere(args.database),
-    );
-    this.ready = this.stage(
-      "start",
-      (host) => ({
-        ...withParams(glanceCheck(cloud, host), { files: Object.keys(glanceFiles(cloud, host)) }),
-        script: this.script("start.sh"),
-      }),
-      bootstrap,
-      args.store,
-      ...args.registered,
-    );
-    this.registerOutputs({});
-  }
-
-  /** Every controller's, for what needs the API behind the VIP. */
-  get everywhere(): After {
-    return everywhere(this.ready);
   }
 }
 

@@ -2,8 +2,9 @@ import type * as pulumi from "@pulumi/pulumi";
 import type { Cloud } from "../../config";
 import type { Host } from "../hosts/host";
 import { lines, secret } from "../render";
-import { type Context, everywhere, type PerHost, Service } from "../service";
-import { type Check, type Files, withParams } from "../step";
+import type { Context, PerHost } from "../service";
+import type { Check, Files } from "../step";
+import { ApiService } from "./api";
 import { apiPort, keystoneUrl } from "./oslo";
 
 const PORT = apiPort("horizon");
@@ -15,40 +16,20 @@ export interface HorizonArgs {
 }
 
 /** The dashboard on every controller, with its sessions in the database. */
-export class Horizon extends Service {
-  /** Its login page is shown on every controller. */
-  readonly ready: PerHost;
-
+export class Horizon extends ApiService {
   constructor(context: Context, args: HorizonArgs, opts?: pulumi.ComponentResourceOptions) {
-    super("horizon", context, opts);
-
-    const { cloud } = context;
-    const install = this.install();
-    const configure = this.stage(
-      "configure",
-      (host) => ({
-        files: horizonFiles(cloud, host),
+    super(
+      "horizon",
+      context,
+      {
+        database: args.database,
+        files: (host) => horizonFiles(context.cloud, host),
         // Debian's own sites listen everywhere, or on another path.
         directories: { "/etc/apache2/sites-enabled": { purge: true } },
-      }),
-      install,
+        check: horizonCheck,
+      },
+      opts,
     );
-    const bootstrap = this.stage(
-      "bootstrap",
-      () => ({ secrets: ["horizon-db"], script: this.script("bootstrap.sh") }),
-      configure,
-      // Not before all members have joined: HAProxy moves sessions to the first of them, and cuts what is under way.
-      everywhere(args.database),
-    );
-    this.ready = this.stage(
-      "start",
-      (host) => ({
-        ...withParams(horizonCheck(cloud, host), { files: Object.keys(horizonFiles(cloud, host)) }),
-        script: this.script("start.sh"),
-      }),
-      bootstrap,
-    );
-    this.registerOutputs({});
   }
 }
 
@@ -72,6 +53,7 @@ export function horizonFiles(cloud: Cloud, host: Pick<Host, "addresses">): Files
 
 /** Django's settings: only what differs from Debian's. */
 function settings(cloud: Cloud): string {
+  const timeout = cloud.database.timeoutSeconds;
   return lines(
     `ALLOWED_HOSTS = ["${cloud.vips.public}", "${cloud.vips.internal}"]`,
     `OPENSTACK_KEYSTONE_URL = "${keystoneUrl(cloud, "internal")}"`,
@@ -83,6 +65,7 @@ function settings(cloud: Cloud): string {
     '        "ENGINE": "django.db.backends.mysql",',
     `        "HOST": "${cloud.vips.internal}",`,
     '        "NAME": "horizon",',
+    `        "OPTIONS": {"connect_timeout": ${timeout}, "read_timeout": ${timeout}, "write_timeout": ${timeout}},`,
     `        "PASSWORD": "${secret("horizon-db")}",`,
     '        "USER": "horizon",',
     "    }",

@@ -3,8 +3,9 @@ import { service } from "../../catalogue";
 import type { Cloud } from "../../config";
 import type { Host } from "../hosts/host";
 import { ini } from "../render";
-import { type After, type Context, everywhere, type PerHost, Service } from "../service";
-import { type Check, type Files, withParams } from "../step";
+import { type After, type Context, everywhere, type PerHost } from "../service";
+import type { Check, Files } from "../step";
+import { ApiService } from "./api";
 import {
   accountSection,
   apiPort,
@@ -39,53 +40,23 @@ export interface NeutronArgs {
 }
 
 /** Neutron's API and workers on every controller. */
-export class Neutron extends Service {
-  /** It takes work on every controller. */
-  readonly ready: PerHost;
-
+export class Neutron extends ApiService {
   constructor(context: Context, args: NeutronArgs, opts?: pulumi.ComponentResourceOptions) {
-    super("neutron", context, opts);
-
-    const { cloud } = context;
-    const install = this.install();
-    const configure = this.stage(
-      "configure",
-      (host) => ({
-        files: neutronFiles(cloud, host),
+    super(
+      "neutron",
+      context,
+      {
+        database: args.database,
+        files: (host) => neutronFiles(context.cloud, host),
         directories: {
           "/var/lib/neutron/tmp": { owner: "neutron", group: "neutron", mode: "0750" },
         },
-      }),
-      install,
+        bootstrap: { params: { config: [CONF, ML2] } },
+        check: neutronCheck,
+        after: [everywhere(args.bus), args.ovn, ...args.registered],
+      },
+      opts,
     );
-    const bootstrap = this.stage(
-      "bootstrap",
-      () => ({
-        params: { config: [CONF, ML2] },
-        secrets: ["neutron-db"],
-        script: this.script("bootstrap.sh"),
-      }),
-      configure,
-      // Not before all members have joined: HAProxy moves sessions to the first of them, and cuts what is under way.
-      everywhere(args.database),
-    );
-    this.ready = this.stage(
-      "start",
-      (host) => ({
-        ...withParams(neutronCheck(cloud, host), { files: Object.keys(neutronFiles(cloud, host)) }),
-        script: this.script("start.sh"),
-      }),
-      bootstrap,
-      everywhere(args.bus),
-      args.ovn,
-      ...args.registered,
-    );
-    this.registerOutputs({});
-  }
-
-  /** Every controller's, for what needs the API behind the VIP. */
-  get everywhere(): After {
-    return everywhere(this.ready);
   }
 }
 

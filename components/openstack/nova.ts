@@ -3,8 +3,9 @@ import { service } from "../../catalogue";
 import { type Cloud, hostsWith } from "../../config";
 import type { Host } from "../hosts/host";
 import { ini, type IniSections, secret } from "../render";
-import { type After, type Context, everywhere, type PerHost, Service } from "../service";
-import { type Check, type Files, withParams } from "../step";
+import { type After, type Context, everywhere, type PerHost } from "../service";
+import type { Check, Files } from "../step";
+import { ApiService } from "./api";
 import {
   accountSection,
   apiPort,
@@ -36,47 +37,21 @@ export interface NovaArgs {
 }
 
 /** Nova's API, metadata, conductor, scheduler and console proxy on every controller. */
-export class Nova extends Service {
-  /** It takes work on every controller. */
-  readonly ready: PerHost;
-
+export class Nova extends ApiService {
   constructor(context: Context, args: NovaArgs, opts?: pulumi.ComponentResourceOptions) {
-    super("nova", context, opts);
-
-    const { cloud } = context;
-    const install = this.install();
-    const configure = this.stage(
-      "configure",
-      (host) => ({ files: novaFiles(cloud, host), directories: NOVA_DIRECTORIES }),
-      install,
+    super(
+      "nova",
+      context,
+      {
+        database: args.database,
+        files: (host) => novaFiles(context.cloud, host),
+        directories: NOVA_DIRECTORIES,
+        bootstrap: { params: { brokers: hostsWith(context.cloud, "controller").length } },
+        check: novaCheck,
+        after: [everywhere(args.bus), ...args.registered],
+      },
+      opts,
     );
-    const bootstrap = this.stage(
-      "bootstrap",
-      () => ({
-        params: { brokers: hostsWith(cloud, "controller").length },
-        secrets: ["nova-db"],
-        script: this.script("bootstrap.sh"),
-      }),
-      configure,
-      // Not before all members have joined: HAProxy moves sessions to the first of them, and cuts what is under way.
-      everywhere(args.database),
-    );
-    this.ready = this.stage(
-      "start",
-      (host) => ({
-        ...withParams(novaCheck(cloud, host), { files: Object.keys(novaFiles(cloud, host)) }),
-        script: this.script("start.sh"),
-      }),
-      bootstrap,
-      everywhere(args.bus),
-      ...args.registered,
-    );
-    this.registerOutputs({});
-  }
-
-  /** Every controller's, for what needs the API behind the VIP. */
-  get everywhere(): After {
-    return everywhere(this.ready);
   }
 }
 

@@ -2,8 +2,9 @@ import type * as pulumi from "@pulumi/pulumi";
 import type { Cloud } from "../../config";
 import type { Host } from "../hosts/host";
 import { ini } from "../render";
-import { type After, type Context, everywhere, type PerHost, Service } from "../service";
-import { type Check, type Files, withParams } from "../step";
+import type { After, Context, PerHost } from "../service";
+import type { Check, Files } from "../step";
+import { ApiService } from "./api";
 import {
   apiPort,
   authtokenSection,
@@ -24,39 +25,19 @@ export interface PlacementArgs {
 }
 
 /** Placement on every controller. */
-export class Placement extends Service {
-  /** It answers on every controller. */
-  readonly ready: PerHost;
-
+export class Placement extends ApiService {
   constructor(context: Context, args: PlacementArgs, opts?: pulumi.ComponentResourceOptions) {
-    super("placement", context, opts);
-
-    const { cloud } = context;
-    const install = this.install();
-    const configure = this.stage(
-      "configure",
-      (host) => ({ files: placementFiles(cloud, host) }),
-      install,
+    super(
+      "placement",
+      context,
+      {
+        database: args.database,
+        files: (host) => placementFiles(context.cloud, host),
+        check: placementCheck,
+        after: [...args.registered],
+      },
+      opts,
     );
-    const bootstrap = this.stage(
-      "bootstrap",
-      () => ({ secrets: ["placement-db"], script: this.script("bootstrap.sh") }),
-      configure,
-      // Not before all members have joined: HAProxy moves sessions to the first of them, and cuts what is under way.
-      everywhere(args.database),
-    );
-    this.ready = this.stage(
-      "start",
-      (host) => ({
-        ...withParams(placementCheck(cloud, host), {
-          files: Object.keys(placementFiles(cloud, host)),
-        }),
-        script: this.script("start.sh"),
-      }),
-      bootstrap,
-      ...args.registered,
-    );
-    this.registerOutputs({});
   }
 }
 

@@ -224,6 +224,7 @@ host_delete() {
   fi
   host_lock "$1"
   power_off "$1" 'host deleted'
+  cpu_end "$1"
   bmc_off "$1"
   rm -rf --one-file-system "$at"
   unlock

@@ -179,6 +179,55 @@ cg_lab() { printf '%s/osha-%s' "$CGROUP2" "$LAB"; }
 cg_host() { printf '%s/osha-%s/%s' "$CGROUP2" "$LAB" "$1"; }
 cg_bmc() { printf '%s/osha-%s/%s.bmc' "$CGROUP2" "$LAB" "$1"; }
 
+# Equal shares of the machine's cores: a host that boots takes no more from the others than one more server would. Without
+# them each *process* has a share, and a host with forty of them starts, while the others' clients wait.
+
+# cpu_share HOST: prints the host's group in the v1 cpu hierarchy, made if need be. Where the v2 hierarchy has that
+# controller it is told to count by hosts, and nothing is printed.
+cpu_share() {
+  local root group=
+  if [[ -e $CGROUP2/cgroup.controllers && " $(<"$CGROUP2/cgroup.controllers") " == *' cpu '* ]]; then
+    mkdir -p "$(cg_lab)"
+    # A kernel with RT_GROUP_SCHED refuses that while there are realtime processes; then all have their own share, as before.
+    echo +cpu 2>/dev/null >"$CGROUP2/cgroup.subtree_control" || return 0
+    echo +cpu >"$(cg_lab)/cgroup.subtree_control"
+    # All hosts together against the machine's other slices, which have 100 each.
+    echo 1000 >"$(cg_lab)/cpu.weight"
+    return
+  fi
+  root=$(cpu_v1) || return 0
+  group=$root/osha-$LAB.$1
+  mkdir -p "$group"
+  # Corosync wants realtime, and with RT_GROUP_SCHED a group has none by itself: 5 ms of each 100 ms, far more than it takes.
+  if [[ -e $group/cpu.rt_runtime_us ]]; then
+    echo 100000 >"$group/cpu.rt_period_us"
+    echo 5000 >"$group/cpu.rt_runtime_us" ||
+      die "host $1: wanted 5 ms of realtime in each 100 ms, found none left in $root; how much all groups may have is in cpu.rt_runtime_us there"
+  fi
+  printf '%s' "$group"
+}
+
+# cpu_v1: mount point of the v1 cpu hierarchy; fails if there is none.
+cpu_v1() {
+  local root point rest
+  while read -r _ _ _ root point rest; do
+    if [[ ${rest##* - } == 'cgroup '* && ",${rest##* }," == *,cpu,* && $root == / ]]; then
+      printf '%s' "$point"
+      return
+    fi
+  done </proc/self/mountinfo
+  return 1
+}
+
+# cpu_end HOST|*: remove the groups again; nothing runs in them any more.
+cpu_end() {
+  local root group
+  root=$(cpu_v1) || return 0
+  for group in "$root/osha-$LAB."$1; do
+    wait_for 5 cg_remove "$group" || die "cgroup $group: could not be removed; look for processes in its cgroup.procs"
+  done
+}
+
 cg_alive() {
   local key value
   [[ -e $1/cgroup.events ]] || return 1

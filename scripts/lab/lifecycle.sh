@@ -55,6 +55,7 @@ lab_remove() {
   local host
   for host in $(lab_hosts); do host_lock "$host"; done
   cg_end "$(cg_lab)"
+  cpu_end '*'
   network_down
   rm -rf --one-file-system "$LABDIR"
   rmdir "$STATE/labs" "$STATE" 2>/dev/null || true

@@ -117,7 +117,7 @@ drop_peers() {
 # power_on HOST [self-test]: switched on by its BMC, a host is on at once and boots after its firmware's self-test, as a
 # server does.
 power_on() {
-  local dir=$LABDIR/hosts/$1 cg lower post=0
+  local dir=$LABDIR/hosts/$1 cg lower cpu post=0
   [[ -z ${2:-} ]] || post=$(jq -r '.bmc.postSeconds // 0' "$dir/host.json")
   netns_exists || die "lab $LAB: wanted its namespace $NETNS, found none (was the machine restarted?); bring it back with: lab resume $LAB"
   for lower in $(tr ':' ' ' <"$dir/lower"); do
@@ -130,8 +130,9 @@ power_on() {
   rm -f "$dir/power"
   if [[ -e $dir/console.log && $(stat -c %s "$dir/console.log") -gt 1048576 ]]; then mv -f "$dir/console.log" "$dir/console.log.1"; fi
   printf '%(%FT%T)T on\n' -1 >>"$dir/console.log"
+  cpu=$(cpu_share "$1")
   detach "$cg/sup" "$dir/console.log" nsenter "--net=$NETNS_FILE" -- unshare --mount --propagation slave -- \
-    bash "$LABDIR/bin/runner.sh" "$dir" "$post"
+    bash "$LABDIR/bin/runner.sh" "$dir" "$post" "$cpu"
 }
 
 # --- BMC -----------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs one host as long as it is powered on: runner.sh HOSTDIR POST_SECONDS, started by power.sh in the host's cgroup, in the
-# lab's network namespace and in a mount namespace of its own, so that no mount shows up on the machine.
+# Runs one host as long as it is powered on: runner.sh HOSTDIR POST_SECONDS CPU_GROUP, started by power.sh in the host's
+# cgroup, in the lab's network namespace and in a mount namespace of its own, so that no mount shows up on the machine.
 set -euo pipefail
 dir=$1
 # shellcheck source=lib.sh
@@ -9,9 +9,10 @@ dir=$1
 . "$dir/host.conf"
 
 note() { printf '%(%FT%T)T %s\n' -1 "$*" | tee "$dir/power"; }
-sleep "${2:-0}"
+sleep "$2"
 trap 'note "off: the runner failed at line $LINENO, see console.log"' ERR
 
+if [[ -n $3 ]]; then echo "$$" >"$3/cgroup.procs"; fi
 mount --make-rprivate /
 # Other labs' namespaces must not live on because we hold their mount.
 umount -R -l /run/netns 2>/dev/null || true

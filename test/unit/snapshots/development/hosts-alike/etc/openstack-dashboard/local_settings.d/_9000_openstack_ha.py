@@ -8,6 +8,7 @@ DATABASES = {
         "ENGINE": "django.db.backends.mysql",
         "HOST": "10.77.0.10",
         "NAME": "horizon",
+        "OPTIONS": {"connect_timeout": 60, "read_timeout": 60, "write_timeout": 60},
         "PASSWORD": "${secret:horizon-db}",
         "USER": "horizon",
     }

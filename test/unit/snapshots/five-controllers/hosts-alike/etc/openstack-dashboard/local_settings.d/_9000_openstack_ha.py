@@ -8,6 +8,7 @@ DATABASES = {
         "ENGINE": "django.db.backends.mysql",
         "HOST": "172.20.0.250",
         "NAME": "horizon",
+        "OPTIONS": {"connect_timeout": 45, "read_timeout": 45, "write_timeout": 45},
         "PASSWORD": "${secret:horizon-db}",
         "USER": "horizon",
     }
