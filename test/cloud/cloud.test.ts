@@ -104,6 +104,16 @@ test.serial(
   },
 );
 
+test.serial("tempest's smoke tests pass, through the public VIP, with ssh into the guests", (t) => {
+  t.timeout(45 * 60_000);
+  const verify = spawnSync(
+    "tools/cloud",
+    ["run", "node", "--require", "tsx/cjs", "tools/verify.ts"],
+    { cwd: ROOT, env: { ...process.env, STACK }, stdio: ["ignore", 2, 2], timeout: 40 * 60_000 },
+  );
+  t.is(verify.status, 0, `see ${path.relative(ROOT, path.join(cloudFolder(STACK), "tempest"))}`);
+});
+
 test.serial(
   "a host with control plane, gateway and disk loses power, and all is well again",
   async (t) => {

@@ -287,7 +287,7 @@ test("the defaults are these", (t) => {
       },
       galera: {
         bufferPoolMiB: 256,
-        maxConnections: 1000,
+        maxConnections: 1500,
         gcacheMiB: 128,
         evs: {
           keepalivePeriod: "PT0.5S",
