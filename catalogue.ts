@@ -17,6 +17,8 @@ export interface Frontend {
    * asked every `haproxy.interMs`, everything else every `haproxy.observedInterMs`, because asking costs CPU at rest.
    */
   readonly observed?: boolean;
+  /** While it is up, asked five times less often still: an answer costs a process, or a page drawn for people. */
+  readonly costlyCheck?: boolean;
   /** A name for the check's Host header, where the server answers to no other. */
   readonly checkHost?: "vip";
   /** Requests that last: image data, consoles. */
@@ -388,6 +390,7 @@ const ENTRIES = [
         mode: "http",
         check: "/vnc_lite.html",
         observed: true,
+        costlyCheck: true,
         patient: true,
       },
     ],
@@ -560,6 +563,7 @@ const ENTRIES = [
         check: "/horizon/auth/login/",
         checkHost: "vip",
         observed: true,
+        costlyCheck: true,
       },
     ],
     secrets: ["horizon", "horizon-db"],
@@ -576,7 +580,7 @@ const ENTRIES = [
     whenItDies:
       "its guests go on without it; if the host dies, so do they, and can be evacuated to another",
     health: "libvirt answers, and Nova counts the service as up and the host as mapped to its cell",
-    packages: ["nova-compute", "nova-compute-qemu", "python3-memcache"],
+    packages: ["nova-compute", "nova-compute-kvm", "python3-memcache"],
     units: [
       "libvirtd-admin.socket",
       "libvirtd-ro.socket",

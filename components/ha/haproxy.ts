@@ -88,6 +88,9 @@ function listen(cloud: Cloud, entry: ServiceEntry, frontend: Frontend): string {
     : frontend.patient
       ? patientTimeout
       : undefined;
+  const pace = frontend.costlyCheck
+    ? `inter ${5 * observedInterMs}ms downinter ${observedInterMs}ms`
+    : `inter ${observedInterMs}ms`;
   const host = frontend.checkHost ? ` hdr Host ${cloud.vips.public}` : "";
   return section(`listen ${frontend.name}`, [
     `mode ${frontend.mode}`,
@@ -109,7 +112,7 @@ function listen(cloud: Cloud, entry: ServiceEntry, frontend: Frontend): string {
       ? [
           `timeout check ${observedCheckTimeout}`,
           // Its own traffic tells of a dead server sooner than the next check.
-          `default-server inter ${observedInterMs}ms fastinter 500ms observe layer4 error-limit 2 on-error mark-down`,
+          `default-server ${pace} fastinter 500ms observe layer4 error-limit 2 on-error mark-down`,
         ]
       : []),
     "option httpchk",

@@ -52,17 +52,21 @@ change() {
   changed "$text"
 }
 
-# wait_for SECONDS WHAT COMMAND...: poll a readiness check five times a second. Fails with what was waited for and the
-# last thing that the check printed.
+# wait_for SECONDS WHAT COMMAND...: poll a readiness check, with pauses of 0.2 s, or twice the time that the check takes: on a
+# busy host the many that wait must not slow down what they wait for. Fails with what was waited for and the last thing that
+# the check printed.
 wait_for() {
-  local end=$((SECONDS + $1)) what=$2 out
+  local end=$((SECONDS + $1)) what=$2 out begun pause
   local seconds=$1
   shift 2
-  until out=$("$@" 2>&1); do
+  while begun=${EPOCHREALTIME/[.,]/} && ! out=$("$@" 2>&1); do
     if ((SECONDS >= end)); then
       fail "wanted ${what} within ${seconds} s, found: ${out:-no answer to $*}"
     fi
-    sleep 0.2
+    # Microseconds.
+    pause=$((2 * (${EPOCHREALTIME/[.,]/} - begun)))
+    pause=$((pause < 200000 ? 200000 : pause > 2000000 ? 2000000 : pause))
+    sleep "$((pause / 1000000)).$(printf %06d $((pause % 1000000)))"
   done
 }
 
@@ -139,12 +143,16 @@ units_running() {
       old+=("$unit")
     fi
   done
-  # Not reloaded for it: a reload takes half a second of CPU, and a unit's own state if it got another name just now.
-  ((${#off[@]} == 0)) || change "enabled ${off[*]}" systemctl enable --quiet --no-reload "${off[@]}"
+  ((${#off[@]} == 0)) || change "enabled ${off[*]}" enable_units "${off[@]}"
   ((${#down[@]} == 0)) || change "started ${down[*]}" start_units "${down[@]}"
   ((${#old[@]} == 0)) || change "restarted ${old[*]}" alone_in_cluster "$STEP_SERVICE" restart_units "${old[@]}"
   checking || for unit in "${units[@]}"; do remember_start "$STEP_STATE/started/$unit" "$now"; done
 }
+
+# enable_units UNIT...: not reloaded for it, which takes half a second of CPU, and a unit's own state if it got another name
+# just now. Nor are the links of old init scripts, which these packages have too: nobody reads those where there is a unit,
+# and the tool for them reloads twice a unit.
+enable_units() { SYSTEMCTL_SKIP_SYSV=1 systemctl enable --quiet --no-reload "$@"; }
 
 remember_start() {
   mkdir -p "${1%/*}"

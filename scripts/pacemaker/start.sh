@@ -27,7 +27,7 @@ seed_options() {
 
 now=$(fingerprint "${conf[@]}")
 for unit in corosync.service pacemaker.service; do
-  systemctl is-enabled --quiet "$unit" || change "enabled $unit" systemctl enable --quiet "$unit"
+  systemctl is-enabled --quiet "$unit" || change "enabled $unit" enable_units "$unit"
 done
 if ! systemctl is-active --quiet corosync.service; then
   change "started corosync" start_units corosync.service

@@ -30,9 +30,13 @@ const parsed: readonly Cloud[] = clouds.map(({ stack, options }) =>
 for (const { name, layer } of SERVICES) {
   test(`${name} has a component, its scripts and a check`, (t) => {
     const component = read(`components/${layer}/${name}.ts`);
-    t.regex(component, /^export class \w+ extends Service \{$/m);
-    t.true(component.includes(`super("${name}", context, opts);`));
-    t.true(component.includes("this.registerOutputs({});"));
+    if (/^export class \w+ extends ApiService \{$/m.test(component)) {
+      t.true(component.includes(`super(\n      "${name}",\n      context,\n`));
+    } else {
+      t.regex(component, /^export class \w+ extends Service \{$/m);
+      t.true(component.includes(`super("${name}", context, opts);`));
+      t.true(component.includes("this.registerOutputs({});"));
+    }
 
     const scripts = fs.readdirSync(path.join(ROOT, "scripts", name));
     t.true(scripts.includes("verify.sh"));
@@ -62,7 +66,7 @@ test("there is no component, folder of scripts or check without a service", (t) 
       .sort(),
     names,
   );
-  const others = ["content", "host", "lab", "oslo", "registration"];
+  const others = ["api", "content", "host", "lab", "oslo", "registration"];
   t.deepEqual(
     ["hosts", "ha", "shared", "openstack"]
       .flatMap((layer) => fs.readdirSync(path.join(ROOT, "components", layer)))

@@ -557,10 +557,10 @@ test("HAProxy offers each frontend of the catalogue on its VIPs, and asks it as 
     placement: "internal public, observed",
     nova: "internal public, observed",
     "nova-metadata": "internal, observed",
-    "nova-novncproxy": "public, observed, patient",
+    "nova-novncproxy": "public, observed, costly, patient",
     neutron: "internal public, observed",
     cinder: "internal public, observed",
-    horizon: "public, observed, by name",
+    horizon: "public, observed, costly, by name",
   };
   for (const { cloud, content } of files) {
     const sections = haproxySections(content);
@@ -577,14 +577,20 @@ test("HAProxy offers each frontend of the catalogue on its VIPs, and asks it as 
       const name = heading.replace("listen ", "");
       const { port, mode, check, checkPort } = frontends.find((each) => each.name === name)!;
       const has = (line: string): boolean => lines.includes(line);
-      const observed = has(
-        `default-server inter ${haproxy.observedInterMs}ms fastinter 500ms observe layer4 error-limit 2 on-error mark-down`,
+      const paced = (pace: string): boolean =>
+        has(
+          `default-server ${pace} fastinter 500ms observe layer4 error-limit 2 on-error mark-down`,
+        );
+      const costly = paced(
+        `inter ${5 * haproxy.observedInterMs}ms downinter ${haproxy.observedInterMs}ms`,
       );
+      const observed = costly || paced(`inter ${haproxy.observedInterMs}ms`);
       const said = [
         (["internal", "public"] as const)
           .filter((vip) => has(`bind ${vips[vip]}:${port}`))
           .join(" "),
         ...(observed ? ["observed"] : []),
+        ...(costly ? ["costly"] : []),
         ...(has(`timeout tunnel ${haproxy.patientTimeout}`) ? ["patient"] : []),
         ...(has(`http-check send meth GET uri ${check} hdr Host ${vips.public}`)
           ? ["by name"]

@@ -741,7 +741,7 @@ test("no secret is in the environment or the arguments of any process of a step"
   const r = await room(t);
   await r.secrets({ db: PASSWORD });
   const running = r.start(
-    step({ secrets: { db: 1 }, script: `sleep 20 & touch ${r.at("host/started")}; wait` }),
+    step({ secrets: { db: 1 }, script: `sleep 20 & : >${r.at("host/started")}; wait` }),
   );
   t.teardown(() => running.process.kill("SIGKILL"));
   await until("the step runs", () => fs.existsSync(r.at("host/started")));
