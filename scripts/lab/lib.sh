@@ -198,6 +198,9 @@ cpu_share() {
   root=$(cpu_v1) || return 0
   group=$root/osha-$LAB.$1
   mkdir -p "$group"
+  # As much as ten sessions of the machine, each of which the kernel takes for a group of 1024 (autogroup): a host has some
+  # forty daemons.
+  echo 10240 >"$group/cpu.shares"
   # Corosync wants realtime, and with RT_GROUP_SCHED a group has none by itself. It takes 3 % of a core, and more for a
   # moment when the membership changes: 15 % each for six hosts, and what is left for those that come after.
   if [[ -e $group/cpu.rt_runtime_us ]]; then
