@@ -41,6 +41,25 @@ export interface Registration {
 }
 
 /**
+ * What a changed file does to what runs, and who notices: scripts/<service>/ do it, this says it. The report of a preview,
+ * `explain` and docs/architecture.md read it.
+ */
+export interface TakeUp {
+  /** The step that does it. Default start. */
+  readonly stage?: "configure" | "bootstrap";
+  /** Paths of files that it is for, whichever service writes them; a last `*` stands for any rest. */
+  readonly files: readonly string[];
+  readonly how: "reloads" | "restarts";
+  /** What does: units, in the words of an operator. */
+  readonly what: string;
+  /** Hosts take turns, the next one when the one before is well again; otherwise all at once. */
+  readonly turns: boolean;
+  readonly notice: string;
+  /** Whether a request to an API of the cloud can fail meanwhile that its client has to repeat. */
+  readonly apiCallsMayFail: boolean;
+}
+
+/**
  * One service, as data. HAProxy's frontends, the images of the lab, the status table, the architecture table and the
  * policies read this: a port or a mode is written down once.
  */
@@ -75,6 +94,8 @@ export interface ServiceEntry {
   readonly secrets: readonly string[];
   /** Families of secrets of which its hosts hold one for each host that carries it. */
   readonly secretsPerPeer?: readonly string[];
+  /** What of a change interrupts something. Empty: nothing does. */
+  readonly takeUp: readonly TakeUp[];
   readonly dependsOn: readonly string[];
 }
 
@@ -94,6 +115,7 @@ const ENTRIES = [
     packages: ["ca-certificates", "curl", "jq", "procps", "python3", "rsync", "socat"],
     ports: [tcp(22, "SSH, from the deployer")],
     secrets: [],
+    takeUp: [],
     dependsOn: [],
   },
   {
@@ -119,6 +141,16 @@ const ENTRIES = [
     units: ["corosync.service", "pacemaker.service"],
     ports: [udp(5405, "Corosync (knet)"), udp(623, "IPMI, to the BMCs")],
     secrets: ["corosync-authkey", "pacemaker-bmc"],
+    takeUp: [
+      {
+        files: ["/etc/corosync/authkey", "/etc/corosync/corosync.conf"],
+        how: "reloads",
+        what: "Corosync",
+        turns: false,
+        notice: "nobody: timers, keys and members are taken over while it runs",
+        apiCallsMayFail: false,
+      },
+    ],
     dependsOn: ["base"],
   },
   {
@@ -135,6 +167,17 @@ const ENTRIES = [
     disabled: ["haproxy.service"],
     ports: [],
     secrets: [],
+    takeUp: [
+      {
+        files: ["/etc/haproxy/haproxy.cfg"],
+        how: "reloads",
+        what: "HAProxy",
+        turns: false,
+        notice:
+          "nobody: listening sockets are handed over; the old process ends with its last connection",
+        apiCallsMayFail: false,
+      },
+    ],
     dependsOn: ["pacemaker"],
   },
   {
@@ -176,6 +219,30 @@ const ENTRIES = [
       },
     ],
     secrets: [],
+    takeUp: [
+      {
+        stage: "configure",
+        files: [
+          "/usr/local/lib/openstack-ha/galera-check.py",
+          "/etc/systemd/system/galera-check.service",
+        ],
+        how: "restarts",
+        what: "the health check that HAProxy asks",
+        turns: true,
+        notice:
+          "HAProxy may count this node as down for a second; if it is the one that takes writes, its connections are cut and go to another",
+        apiCallsMayFail: true,
+      },
+      {
+        files: ["/etc/mysql/mariadb.conf.d/90-openstack-ha.cnf"],
+        how: "restarts",
+        what: "MariaDB, by Pacemaker",
+        turns: true,
+        notice:
+          "connections to this node are cut; when it is the one that takes writes, HAProxy fails over to the next, and back to it when it is synced",
+        apiCallsMayFail: true,
+      },
+    ],
     dependsOn: ["pacemaker", "haproxy"],
   },
   {
@@ -192,6 +259,20 @@ const ENTRIES = [
     units: ["rabbitmq-server.service"],
     ports: [tcp(4369, "Erlang port mapper"), tcp(5672, "AMQP"), tcp(25672, "Erlang distribution")],
     secrets: ["rabbitmq-cookie", "rabbitmq-openstack"],
+    takeUp: [
+      {
+        files: [
+          "/etc/rabbitmq/rabbitmq.conf",
+          "/etc/rabbitmq/rabbitmq-env.conf",
+          "/var/lib/rabbitmq/.erlang.cookie",
+        ],
+        how: "restarts",
+        what: "RabbitMQ",
+        turns: true,
+        notice: "services reconnect to another node; queues elect new leaders",
+        apiCallsMayFail: true,
+      },
+    ],
     dependsOn: ["base"],
   },
   {
@@ -207,6 +288,16 @@ const ENTRIES = [
     units: ["memcached.service"],
     ports: [tcp(11211, "memcached")],
     secrets: [],
+    takeUp: [
+      {
+        files: ["/etc/memcached.conf"],
+        how: "restarts",
+        what: "memcached",
+        turns: true,
+        notice: "what it held is computed again: some requests take longer",
+        apiCallsMayFail: false,
+      },
+    ],
     dependsOn: ["base"],
   },
   {
@@ -232,6 +323,24 @@ const ENTRIES = [
     ],
     registration: { type: "identity", description: "OpenStack Identity", path: "/v3" },
     secrets: ["keystone-admin", "keystone-db"],
+    takeUp: [
+      {
+        files: ["/etc/keystone/keystone.conf", "/etc/keystone/keystone-uwsgi.ini"],
+        how: "reloads",
+        what: "Keystone",
+        turns: true,
+        notice: "nobody: new workers take over and the socket stays",
+        apiCallsMayFail: false,
+      },
+      {
+        files: ["/etc/systemd/system/keystone.service.d/*"],
+        how: "restarts",
+        what: "Keystone",
+        turns: true,
+        notice: "requests that it is working on end; HAProxy sends the next ones to the others",
+        apiCallsMayFail: true,
+      },
+    ],
     dependsOn: ["mariadb", "memcached", "haproxy"],
   },
   {
@@ -247,6 +356,7 @@ const ENTRIES = [
     packages: ["ceph-common"],
     ports: [],
     secrets: ["ceph-cinder"],
+    takeUp: [],
     dependsOn: ["base"],
   },
   {
@@ -276,6 +386,26 @@ const ENTRIES = [
       tcp(6800, "disks and managers, up to 7300"),
     ],
     secrets: ["ceph-admin", "ceph-cinder", "ceph-glance", "ceph-mon"],
+    takeUp: [
+      {
+        stage: "bootstrap",
+        files: ["/etc/ceph/ceph.conf"],
+        how: "restarts",
+        what: "the monitor",
+        turns: true,
+        notice: "nobody while a majority is left; if it was the leader, a new one is elected first",
+        apiCallsMayFail: false,
+      },
+      {
+        files: ["/etc/ceph/ceph.conf"],
+        how: "restarts",
+        what: "manager and disk",
+        turns: true,
+        notice:
+          "guests' writes to its objects wait until the other copies take over, or it is back",
+        apiCallsMayFail: false,
+      },
+    ],
     dependsOn: ["ceph-client"],
   },
   {
@@ -304,6 +434,21 @@ const ENTRIES = [
     ],
     registration: { type: "image", description: "OpenStack Image", path: "" },
     secrets: ["ceph-glance", "glance", "glance-db"],
+    takeUp: [
+      {
+        files: [
+          "/etc/ceph/ceph.client.glance.keyring",
+          "/etc/glance/glance-api.conf",
+          "/etc/systemd/system/glance-api.service.d/*",
+        ],
+        how: "restarts",
+        what: "Glance's API",
+        turns: true,
+        notice:
+          "uploads and downloads through it end and are repeated by their clients; HAProxy sends the next requests to the others",
+        apiCallsMayFail: true,
+      },
+    ],
     dependsOn: ["mariadb", "memcached", "haproxy", "keystone", "ceph-client"],
   },
   {
@@ -331,6 +476,24 @@ const ENTRIES = [
     ],
     registration: { type: "placement", description: "OpenStack Placement", path: "" },
     secrets: ["placement", "placement-db"],
+    takeUp: [
+      {
+        files: ["/etc/placement/placement.conf", "/etc/placement/placement-api-uwsgi.ini"],
+        how: "reloads",
+        what: "Placement's API",
+        turns: true,
+        notice: "nobody: new workers take over and the socket stays",
+        apiCallsMayFail: false,
+      },
+      {
+        files: ["/etc/systemd/system/placement-api.service.d/*"],
+        how: "restarts",
+        what: "Placement's API",
+        turns: true,
+        notice: "requests that it is working on end; HAProxy sends the next ones to the others",
+        apiCallsMayFail: true,
+      },
+    ],
     dependsOn: ["mariadb", "memcached", "haproxy", "keystone"],
   },
   {
@@ -404,6 +567,35 @@ const ENTRIES = [
       "placement",
       "rabbitmq-openstack",
     ],
+    takeUp: [
+      {
+        files: [
+          "/etc/nova/nova.conf",
+          "/etc/nova/nova-api-uwsgi.ini",
+          "/etc/nova/nova-api-metadata-uwsgi.ini",
+        ],
+        how: "restarts",
+        what: "conductor, scheduler and console proxy; the APIs reload",
+        turns: true,
+        notice:
+          "open consoles end; work in the queues is taken by the other controllers; the APIs' sockets stay",
+        apiCallsMayFail: false,
+      },
+      {
+        files: [
+          "/etc/systemd/system/nova-api*",
+          "/etc/systemd/system/nova-conductor.service.d/*",
+          "/etc/systemd/system/nova-novncproxy.service.d/*",
+          "/etc/systemd/system/nova-scheduler.service.d/*",
+        ],
+        how: "restarts",
+        what: "all of Nova's units",
+        turns: true,
+        notice:
+          "open consoles end; requests that it is working on end; HAProxy sends the next ones to the others",
+        apiCallsMayFail: true,
+      },
+    ],
     dependsOn: ["mariadb", "rabbitmq", "memcached", "haproxy", "keystone", "placement"],
   },
   {
@@ -431,6 +623,21 @@ const ENTRIES = [
       tcp(6644, "southbound Raft"),
     ],
     secrets: [],
+    takeUp: [
+      {
+        files: [
+          "/etc/default/ovn-central",
+          "/etc/systemd/system/ovn-northd.service.d/*",
+          "/etc/systemd/system/ovn-ovsdb-server-*",
+        ],
+        how: "restarts",
+        what: "both databases and northd",
+        turns: true,
+        notice:
+          "a change of a network may wait for seconds while a leader is elected; guests' packets go on",
+        apiCallsMayFail: true,
+      },
+    ],
     dependsOn: ["pacemaker"],
   },
   {
@@ -453,6 +660,17 @@ const ENTRIES = [
     ],
     ports: [udp(6081, "Geneve, on the tunnel network"), udp(3784, "BFD, in the tunnels")],
     secrets: [],
+    takeUp: [
+      {
+        files: ["/etc/openvswitch/system-id.conf", "/etc/systemd/network/40-*"],
+        how: "restarts",
+        what: "Open vSwitch and OVN's controller",
+        turns: false,
+        notice:
+          "guests of the host, and floating addresses through it if it is a gateway, lose packets for seconds; controllers take turns, all other hosts do it at once",
+        apiCallsMayFail: false,
+      },
+    ],
     dependsOn: ["base"],
   },
   {
@@ -493,6 +711,34 @@ const ENTRIES = [
     ],
     registration: { type: "network", description: "OpenStack Network", path: "" },
     secrets: ["neutron", "neutron-db", "nova", "placement", "rabbitmq-openstack"],
+    takeUp: [
+      {
+        files: [
+          "/etc/neutron/neutron.conf",
+          "/etc/neutron/plugins/ml2/ml2_conf.ini",
+          "/etc/neutron/neutron-api-uwsgi.ini",
+        ],
+        how: "restarts",
+        what: "RPC server and workers; the API reloads",
+        turns: true,
+        notice:
+          "nobody: what they had begun is taken by another controller; the API's socket stays",
+        apiCallsMayFail: false,
+      },
+      {
+        files: [
+          "/etc/systemd/system/neutron-api.service.d/*",
+          "/etc/systemd/system/neutron-rpc-server.service.d/*",
+          "/etc/systemd/system/neutron-ovn-maintenance-worker.service",
+          "/etc/systemd/system/neutron-periodic-workers.service",
+        ],
+        how: "restarts",
+        what: "all of Neutron's units",
+        turns: true,
+        notice: "requests that it is working on end; HAProxy sends the next ones to the others",
+        apiCallsMayFail: true,
+      },
+    ],
     dependsOn: ["mariadb", "rabbitmq", "memcached", "haproxy", "keystone", "ovn"],
   },
   {
@@ -533,6 +779,33 @@ const ENTRIES = [
       path: "/v3",
     },
     secrets: ["ceph-cinder", "cinder", "cinder-db", "nova", "rabbitmq-openstack"],
+    takeUp: [
+      {
+        files: [
+          "/etc/ceph/ceph.client.cinder.keyring",
+          "/etc/cinder/cinder.conf",
+          "/etc/cinder/cinder-api-uwsgi.ini",
+        ],
+        how: "restarts",
+        what: "scheduler and volume service; the API reloads",
+        turns: true,
+        notice:
+          "a volume that is being made or moved there may end in an error; another controller takes what is in the queue; the API's socket stays",
+        apiCallsMayFail: false,
+      },
+      {
+        files: [
+          "/etc/systemd/system/cinder-api.service.d/*",
+          "/etc/systemd/system/cinder-scheduler.service.d/*",
+          "/etc/systemd/system/cinder-volume.service.d/*",
+        ],
+        how: "restarts",
+        what: "all of Cinder's units",
+        turns: true,
+        notice: "requests that it is working on end; HAProxy sends the next ones to the others",
+        apiCallsMayFail: true,
+      },
+    ],
     dependsOn: ["mariadb", "rabbitmq", "memcached", "haproxy", "keystone", "ceph-client"],
   },
   {
@@ -567,6 +840,20 @@ const ENTRIES = [
       },
     ],
     secrets: ["horizon", "horizon-db"],
+    takeUp: [
+      {
+        files: [
+          "/etc/apache2/ports.conf",
+          "/etc/apache2/sites-enabled/openstack-ha.conf",
+          "/etc/openstack-dashboard/local_settings.d/*",
+        ],
+        how: "restarts",
+        what: "Apache",
+        turns: true,
+        notice: "a click may fail once; sessions stay",
+        apiCallsMayFail: false,
+      },
+    ],
     dependsOn: ["mariadb", "haproxy", "keystone"],
   },
   {
@@ -611,6 +898,32 @@ const ENTRIES = [
       "ssh-nova",
     ],
     secretsPerPeer: ["ssh-known"],
+    takeUp: [
+      {
+        files: ["/etc/libvirt/qemu.conf"],
+        how: "restarts",
+        what: "libvirt and nova-compute",
+        turns: false,
+        notice:
+          "guests go on; a server that is being made, moved or removed on the host may end in an error",
+        apiCallsMayFail: false,
+      },
+      {
+        files: [
+          "/etc/ceph/ceph.client.cinder.keyring",
+          "/etc/nova/migration/id_ed25519",
+          "/etc/nova/nova.conf",
+          "/etc/ssh/ssh_known_hosts",
+          "/etc/systemd/system/nova-compute.service.d/*",
+        ],
+        how: "restarts",
+        what: "nova-compute",
+        turns: false,
+        notice:
+          "guests go on; a server that is being made, moved or removed on the host may end in an error",
+        apiCallsMayFail: false,
+      },
+    ],
     dependsOn: ["nova", "neutron", "ovn-chassis", "ceph-client"],
   },
   {
@@ -630,6 +943,19 @@ const ENTRIES = [
     disabled: ["haproxy.service"],
     ports: [],
     secrets: ["neutron-metadata"],
+    takeUp: [
+      {
+        files: [
+          "/etc/neutron/neutron_ovn_metadata_agent.ini",
+          "/etc/systemd/system/neutron-ovn-metadata-agent.service.d/*",
+        ],
+        how: "restarts",
+        what: "the metadata agent",
+        turns: false,
+        notice: "guests that boot meanwhile ask again",
+        apiCallsMayFail: false,
+      },
+    ],
     dependsOn: ["ovn", "ovn-chassis", "nova"],
   },
 ] as const satisfies readonly ServiceEntry[];

@@ -1,5 +1,7 @@
 import { execFileSync } from "node:child_process";
+import * as fs from "node:fs";
 import * as path from "node:path";
+import { parse } from "yaml";
 import { type Cloud, parseCloud } from "../config";
 
 /** What the tools for people know of a stack: its configuration, its outputs, and where its files are. */
@@ -34,6 +36,18 @@ export function stackCloud(stack: string): Cloud {
       ]),
   );
   return parseCloud(raw, { project: PROJECT, stack });
+}
+
+/** The same by the stack's file alone, where there is no state and no passphrase. */
+export function fileCloud(stack: string): Cloud {
+  const text = fs.readFileSync(path.join(ROOT, `Pulumi.${stack}.yaml`), "utf8");
+  const { config } = parse(text) as { config: Record<string, unknown> };
+  const raw = Object.entries(config)
+    .filter(([key]) => key.startsWith(`${PROJECT}:`))
+    .map(([key, value]) => [key.slice(PROJECT.length + 1), value] as const)
+    // Only a passphrase reads them, and they decide nothing of the plan.
+    .filter(([key]) => key !== "seed" && key !== "secrets");
+  return parseCloud(Object.fromEntries(raw), { project: PROJECT, stack });
 }
 
 /** The stack's outputs, secrets in clear. */

@@ -1,0 +1,382 @@
+import test from "ava";
+import fc from "fast-check";
+import { SERVICES } from "../../catalogue";
+import { sortedJson } from "../../components/step";
+import { closest } from "../../tools/explain";
+import { readOptions } from "../../tools/report";
+import { changesOf } from "../../tools/report/changes";
+import { eventsOf, isFor } from "../../tools/report/events";
+import { LEAST_LIMIT, report } from "../../tools/report/markdown";
+import { parsePlan, type Plan, type PlanStep } from "../../tools/report/plan";
+import { withoutSecrets } from "../../tools/report/room";
+import { code, diffLines, fenced, html, unifiedDiff } from "../../tools/report/text";
+import { development } from "./support/clouds";
+import { planOf, stepsOf } from "./support/plan";
+
+// The report of a preview by itself: texts, order, limits. What it says of real plans is in test/engine/report.test.ts.
+
+const URN = "urn:pulumi:dev::openstack-ha::openstack-ha:ha:Haproxy$command:remote:Command::";
+const STACK = { stack: "dev" };
+
+interface Wanted {
+  readonly service?: string;
+  readonly stage?: string;
+  readonly files?: Record<string, { content: string }>;
+  readonly params?: Record<string, unknown>;
+  readonly secrets?: Record<string, number>;
+}
+
+function state(
+  name: string,
+  host: string,
+  wanted: Wanted,
+  dependencies: readonly string[] = [],
+): PlanStep["newState"] {
+  const { service = "haproxy", stage = "configure", ...content } = wanted;
+  return {
+    urn: URN + name,
+    type: "command:remote:Command",
+    parent: `urn:pulumi:dev::openstack-ha::openstack-ha:ha:Haproxy::${service}`,
+    dependencies: dependencies.map((each) => URN + each),
+    inputs: {
+      connection: "[secret]",
+      create: "/usr/local/sbin/openstack-ha-step",
+      stdin: sortedJson({ ...content, step: { service, stage, host, timeout: 300 } }),
+    },
+  };
+}
+
+function update(
+  host: string,
+  before: Wanted,
+  after: Wanted,
+  dependencies: readonly string[] = [],
+): PlanStep {
+  const name = `${after.service ?? "haproxy"}-${after.stage ?? "configure"}-${host}`;
+  return {
+    op: "update",
+    urn: URN + name,
+    oldState: state(name, host, before)!,
+    newState: state(name, host, after, dependencies)!,
+    diffReasons: ["stdin"],
+  };
+}
+
+const file = (content: string, path = "/etc/haproxy/haproxy.cfg"): Wanted => ({
+  files: { [path]: { content } },
+});
+
+// ---- Diffs ------------------------------------------------------------------------------------------------------
+
+const texts = fc
+  .array(fc.constantFrom("a", "b", "c", "`", ""))
+  .map((lines) => lines.map((line) => `${line}\n`).join(""));
+
+test("a diff leads from one text to the other, and keeps what it can", (t) => {
+  fc.assert(
+    fc.property(texts, texts, (before, after) => {
+      const lines = diffLines(before, after);
+      const side = (mark: string): string =>
+        lines
+          .filter(([each]) => each === " " || each === mark)
+          .map(([, line]) => `${line}\n`)
+          .join("");
+      return side("-") === before && side("+") === after;
+    }),
+  );
+  t.is(unifiedDiff("a\n", "a\n"), undefined);
+  t.deepEqual(unifiedDiff("1\n2\n3\n4\n5\n", "1\n2\n3\n4\nfive\n"), {
+    lines: ["@@ -2,4 +2,4 @@", " 2", " 3", " 4", "-5", "+five"],
+    added: 1,
+    removed: 1,
+  });
+  t.deepEqual(unifiedDiff("", "a\n")?.lines, ["@@ -0,0 +1,1 @@", "+a"]);
+  t.deepEqual(unifiedDiff("a\n", "a")?.lines, [
+    "@@ -1,1 +1,1 @@",
+    "-a",
+    "+a",
+    "\\ No newline at end of file",
+  ]);
+});
+
+// ---- Markdown ---------------------------------------------------------------------------------------------------
+
+test("no text ends the block or the span that it is in", (t) => {
+  const block = fenced(["a", "```", "````js"], "diff").split("\n");
+  t.is(block[0], "`````diff");
+  t.is(block.at(-1), "`````");
+  t.is(code("a`b``c"), "```a`b``c```");
+  t.is(code("`"), "`` ` ``");
+  t.is(code("a|b\nc"), "`a\\|b c`");
+  t.is(code("a\u202eb\u001b[1m"), "`a\\u202eb\\u001b[1m`");
+  t.is(
+    html("<b>@all [x](http://y) *z* _w_"),
+    "&#60;b&#62;&#64;all &#91;x&#93;(http&#58;//y) &#42;z&#42; &#95;w&#95;",
+  );
+});
+
+test("what a host or a file says stays text", (t) => {
+  const nasty = "```\n</details>\n<img src=x>\n@everyone\n";
+  const text = report({ steps: [update("ctl1", file(""), file(nasty, "/etc/<b>`x`"))] }, STACK);
+  const outside = text
+    .replaceAll(/^(`{3,}).*\n[\s\S]*?^\1$/gm, "")
+    .replaceAll(/(`+)[^`][\s\S]*?\1/g, "");
+  t.notRegex(outside, /<img|@everyone|<b>/);
+});
+
+// ---- What is said -----------------------------------------------------------------------------------------------
+
+test("equal diffs of several hosts are one; another one is another", (t) => {
+  const text = report(
+    {
+      steps: [
+        update("ctl1", file("fall 2\n"), file("fall 3\n")),
+        update("ctl2", file("fall 2\n"), file("fall 3\n")),
+        update("ctl3", file("fall 2\n"), file("fall 4\n")),
+      ],
+    },
+    STACK,
+  );
+  t.is(text.match(/^\+fall 3$/gm)?.length, 1);
+  t.is(text.match(/^\+fall 4$/gm)?.length, 1);
+  t.regex(text, /on ctl1, ctl2<\/summary>/);
+});
+
+test("a start step takes up what has changed of its files, and nothing else", (t) => {
+  const start = (host: string): PlanStep =>
+    update(
+      host,
+      { service: "keystone", stage: "start" },
+      { service: "keystone", stage: "start", params: { x: 1 } },
+      [`keystone-configure-${host}`],
+    );
+  const configure = (path: string): PlanStep =>
+    update(
+      "ctl1",
+      { service: "keystone", ...file("a", path) },
+      { service: "keystone", ...file("b", path) },
+    );
+  const events = (path: string): string[] =>
+    eventsOf({ steps: [configure(path), start("ctl1")] }).map(({ how, what }) => `${what} ${how}`);
+  t.deepEqual(events("/etc/keystone/keystone.conf"), ["Keystone reloads"]);
+  t.deepEqual(events("/etc/systemd/system/keystone.service.d/openstack-ha.conf"), [
+    "Keystone restarts",
+  ]);
+  t.deepEqual(events("/etc/keystone/fernet-keys/1"), []);
+});
+
+test("a secret in a new version changes the files that it is in", (t) => {
+  const conf = file("connection = ${secret:keystone-db}\n", "/etc/keystone/keystone.conf");
+  const plan: Plan = {
+    steps: [
+      update(
+        "ctl1",
+        { service: "keystone", ...conf, secrets: { "keystone-db": 1 } },
+        { service: "keystone", ...conf, secrets: { "keystone-db": 2 } },
+      ),
+      update(
+        "ctl1",
+        { service: "keystone", stage: "start" },
+        { service: "keystone", stage: "start", params: { x: 1 } },
+      ),
+    ],
+  };
+  t.deepEqual(
+    eventsOf(plan).map(({ how }) => how),
+    ["reloads"],
+  );
+  t.regex(report(plan, STACK), /secret `keystone-db`: version 1 to 2, used by configure: `ctl1`/);
+});
+
+test("order follows what waits for what, through resources that do not change", (t) => {
+  const same: PlanStep = {
+    op: "same",
+    urn: `${URN}between`,
+    newState: state("between", "ctl1", {}, ["haproxy-start-ctl1"])!,
+  };
+  const steps = [
+    update(
+      "ctl1",
+      { service: "rabbitmq", ...file("a", "/etc/rabbitmq/rabbitmq.conf") },
+      { service: "rabbitmq", ...file("b", "/etc/rabbitmq/rabbitmq.conf") },
+    ),
+    update(
+      "ctl1",
+      { service: "rabbitmq", stage: "start" },
+      { service: "rabbitmq", stage: "start", params: { x: 1 } },
+      ["between"],
+    ),
+    same,
+    update("ctl1", file("a"), file("b")),
+    update("ctl1", { stage: "start" }, { stage: "start", params: { x: 1 } }),
+  ];
+  t.deepEqual(
+    eventsOf({ steps }).map(({ order, what }) => [order, what]),
+    [
+      [1, "HAProxy"],
+      [2, "RabbitMQ"],
+    ],
+  );
+});
+
+test("a replacement, a deletion, an operation nobody has heard of: each is said first", (t) => {
+  const other = (op: string, name: string): PlanStep => ({
+    op,
+    urn: `urn:pulumi:dev::openstack-ha::openstack:networking/network:Network::${name}`,
+    oldState: { urn: name, type: "openstack:networking/network:Network", inputs: { name: "a" } },
+    ...(op === "delete"
+      ? {}
+      : {
+          newState: {
+            urn: name,
+            type: "openstack:networking/network:Network",
+            inputs: { name: "b" },
+          },
+        }),
+    replaceReasons: ["name"],
+  });
+  const plan = {
+    steps: [
+      other("replace", "net"),
+      other("create-replacement", "net"),
+      other("delete-replaced", "net"),
+      other("delete", "gone"),
+      other("explode", "odd"),
+    ],
+  };
+  t.is(changesOf(plan).length, 3);
+  const text = report(plan, STACK);
+  for (const row of [/`net` is replaced/, /`gone` deletes/, /`odd` has the operation explode/]) {
+    t.regex(text, row);
+    t.true(text.search(row) < text.indexOf("### All changed resources"));
+  }
+});
+
+test("a step that leaves the plan while its host stays is said to be left as it is", (t) => {
+  const { newState, ...step } = update("ctl1", {}, file("a"));
+  const gone: PlanStep = { ...step, op: "delete", oldState: newState! };
+  t.regex(report({ steps: [gone] }, STACK), /nothing is undone/);
+});
+
+test("values that are not known are named, and the resource is there", (t) => {
+  const step = update("ctl1", file("a"), file("b"));
+  const unknown: PlanStep = {
+    ...step,
+    newState: {
+      ...step.newState!,
+      inputs: { ...step.newState!.inputs, stdin: "04da6b54-80e4-46f7-96ec-b56ff0331ba9" },
+    },
+  };
+  const text = report({ steps: [unknown] }, STACK);
+  t.regex(text, /### Not known before `up`[\s\S]*`haproxy-configure-ctl1`: `stdin`/);
+  t.regex(text, /- update `haproxy-configure` on `ctl1`/);
+});
+
+test("policies' words are there, errors first", (t) => {
+  const text = report(
+    {
+      steps: [],
+      diagnostics: [
+        { severity: "warning", message: "advisory: quorum" },
+        { severity: "error", message: "mandatory: VIP outside" },
+      ],
+    },
+    STACK,
+  );
+  t.true(text.indexOf("mandatory: VIP outside") < text.indexOf("advisory: quorum"));
+});
+
+// ---- Limits -----------------------------------------------------------------------------------------------------
+
+test("whatever the size: within the limit, with all dangers and counts", (t) => {
+  const hosts = Array.from({ length: 600 }, (_, i) => `host-with-a-long-name-${i}`);
+  const steps = hosts.flatMap((host, i) => [
+    update(host, file(`old ${i}\n`.repeat(80)), file(`new ${i} \`\`\`\n`.repeat(80))),
+    update(host, { stage: "start" }, { stage: "start", params: { x: 1 } }),
+  ]);
+  const gone = hosts.map((host): PlanStep => ({
+    op: "delete",
+    urn: `urn:pulumi:dev::openstack-ha::openstack:compute/flavor:Flavor::content-flavor-${host}`,
+    oldState: { urn: host, type: "openstack:compute/flavor:Flavor", inputs: {} },
+  }));
+  for (const limit of [LEAST_LIMIT, 20_000, 60_000]) {
+    const text = report({ steps: [...steps, ...gone] }, { ...STACK, limit });
+    t.true(Buffer.byteLength(text) <= limit, `${Buffer.byteLength(text)} bytes`);
+    t.regex(text, /1800 of 1800 resources change/);
+    t.regex(text, /600 to delete, 1200 to update/);
+    t.regex(text, /`HAProxy` reloads/);
+    t.regex(text, /content-flavor-.* deletes/);
+    t.regex(text, /Cut to fit into a comment/);
+  }
+  const small = report({ steps: steps.slice(0, 2) }, STACK);
+  t.notRegex(small, /Cut to fit/);
+});
+
+// ---- The catalogue ----------------------------------------------------------------------------------------------
+
+test.serial(
+  "what is said of a changed file covers every file that a start step looks at, and only such as there are",
+  async (t) => {
+    const steps = stepsOf(await planOf(development.options)).map(({ document }) => document);
+    const written = new Set(steps.flatMap(({ files }) => Object.keys(files ?? {})));
+    for (const { name, takeUp } of SERVICES) {
+      for (const each of takeUp) {
+        for (const pattern of each.files) {
+          t.true(
+            [...written].some((path) => isFor({ files: [pattern] }, path)),
+            `${name}: ${pattern} is no file of the plan`,
+          );
+        }
+        const stage = each.stage ?? "start";
+        t.true(
+          steps.some(({ step }) => step.service === name && step.stage === stage),
+          `${name} has no ${stage}`,
+        );
+      }
+      const read = steps.flatMap(({ params, step }) =>
+        step.service === name && step.stage === "start" ? ((params?.files ?? []) as string[]) : [],
+      );
+      t.deepEqual(
+        [...new Set(read)].filter((path) => !takeUp.some((each) => isFor(each, path))),
+        [],
+        `${name}: a change of these restarts it, and the catalogue does not say so`,
+      );
+    }
+  },
+);
+
+// ---- Commands ---------------------------------------------------------------------------------------------------
+
+test("a stack file loses what is encrypted, and nothing else", (t) => {
+  const text = [
+    "encryptionsalt: v1:abc",
+    "config:",
+    "  openstack-ha:region: RegionOne",
+    "  openstack-ha:seed:",
+    "    secure: v1:xyz",
+    "  openstack-ha:secrets:",
+    "    keystone-admin:",
+    "      secure: v1:xyz",
+    "  openstack-ha:hosts:",
+    "    - {name: ctl1, id: 11}",
+    "",
+  ].join("\n");
+  const left = withoutSecrets(text);
+  t.notRegex(left, /v1:|seed/);
+  t.regex(left, /region: RegionOne/);
+  t.regex(left, /name: ctl1/);
+});
+
+test("options and plans that are none are refused in one line", (t) => {
+  t.deepEqual(readOptions(["--stack", "dev", "--limit", "9000"]), { stack: "dev", limit: "9000" });
+  t.throws(() => readOptions(["--frist", "1"]), { message: /^--frist: wanted --stack/ });
+  t.throws(() => readOptions(["--base"]), { message: /each with a value/ });
+  t.throws(() => parsePlan("oops", "plan.json"), {
+    message: /^plan\.json: wanted the JSON of a preview/,
+  });
+});
+
+test("an unknown name gets the closest ones", (t) => {
+  t.is(closest(["keystone", "glance", "nova", "nova-compute"], "keystoen")[0], "keystone");
+  t.is(closest(["keystone", "glance", "nova-compute", "nova"], "nova-comptue")[0], "nova-compute");
+});

@@ -1,0 +1,322 @@
+import { SERVICES, type TakeUp } from "../../catalogue";
+import { type Change, changesOf, compare } from "./changes";
+import type { Plan, StepDocument } from "./plan";
+import { secretsIn } from "../../components/step";
+
+/** What of a plan somebody may notice, in the order in which it happens. Pure. */
+
+export interface Event {
+  /** From 1. What has the same number may happen at the same time. */
+  readonly order: number;
+  /** `replaces`, `deletes`, `restarts` … */
+  readonly how: string;
+  readonly what: string;
+  /** Undefined for what is not on a host. */
+  readonly hosts: readonly string[] | undefined;
+  /** One host after the other. */
+  readonly turns: boolean;
+  readonly notice: string;
+  readonly apiCallsMayFail: boolean;
+  /** Something is gone afterwards that was there, or is no longer looked after. */
+  readonly destructive: boolean;
+}
+
+type Found = Omit<Event, "order" | "hosts"> & {
+  readonly urn: string;
+  readonly host: string | undefined;
+};
+
+/** All events, those of several hosts together, in order. */
+export function eventsOf(plan: Plan, changes: readonly Change[] = changesOf(plan)): Event[] {
+  const filesByHost = changedFiles(changes);
+  const found = changes.flatMap((change) => [
+    ...removals(change, changes),
+    ...takeUps(change, filesByHost),
+    ...clusterEvents(change),
+    ...labEvents(change),
+    ...contentEvents(change),
+  ]);
+  const depths = depthsOf(plan, new Set(found.map(({ urn }) => urn)));
+  return inOrder(grouped(found, (each) => lastly(each) ?? depths.get(each.urn) ?? 0));
+}
+
+/** The engine deletes at the end. */
+function lastly({ how }: Found): number | undefined {
+  return how === "deletes" || how === "is left as it is" ? Number.MAX_SAFE_INTEGER : undefined;
+}
+
+function grouped(found: readonly Found[], depth: (each: Found) => number): Event[] {
+  const groups = new Map<string, { first: Found; depth: number; hosts: Set<string> }>();
+  for (const each of found) {
+    const key = JSON.stringify([
+      each.how,
+      each.what,
+      each.notice,
+      each.turns,
+      each.apiCallsMayFail,
+    ]);
+    const group = groups.get(key) ?? { first: each, depth: depth(each), hosts: new Set<string>() };
+    group.depth = Math.min(group.depth, depth(each));
+    if (each.host !== undefined) group.hosts.add(each.host);
+    groups.set(key, group);
+  }
+  return [...groups.values()].map(
+    ({ first: { urn: _, host: __, ...event }, depth: order, hosts }) => ({
+      ...event,
+      order,
+      hosts: hosts.size ? [...hosts].sort() : undefined,
+    }),
+  );
+}
+
+/** Depths become 1, 2, 3 … */
+function inOrder(events: readonly Event[]): Event[] {
+  const depths = [...new Set(events.map(({ order }) => order))].sort((a, b) => a - b);
+  return events
+    .map((event) => ({ ...event, order: depths.indexOf(event.order) + 1 }))
+    .sort((a, b) => a.order - b.order || compare(a.what, b.what) || compare(a.how, b.how));
+}
+
+// ---- What is replaced or removed --------------------------------------------------------------------------------
+
+function removals(change: Change, changes: readonly Change[]): Found[] {
+  const { op, name, type, urn, host } = change;
+  const base = { urn, host, turns: false, apiCallsMayFail: false, destructive: true };
+  if (op.includes("replace")) {
+    const because = change.replaceReasons.join(", ");
+    return [
+      {
+        ...base,
+        how: "is replaced",
+        what: name,
+        notice: `it cannot be changed in place${because ? ` (${because})` : ""}; what uses it is without it meanwhile`,
+        apiCallsMayFail: type.startsWith("openstack:"),
+      },
+    ];
+  }
+  if (op !== "delete") {
+    return ["create", "update"].includes(op)
+      ? []
+      : [
+          {
+            ...base,
+            how: `has the operation ${op}`,
+            what: name,
+            notice: "unknown to this report: see the engine's own preview",
+          },
+        ];
+  }
+  if (name.startsWith("lab-host-")) {
+    return [
+      {
+        ...base,
+        how: "deletes",
+        what: "the host with its disk",
+        notice: "whoever uses what runs there",
+      },
+    ];
+  }
+  const machineGoes = changes.some(
+    (each) => each.op === "delete" && each.urn === change.deletedWith,
+  );
+  // It is told with its host.
+  if (machineGoes && host !== undefined) return [];
+  if (change.forgotten) {
+    return [
+      {
+        ...base,
+        how: "is left as it is",
+        what: change.before ? `what ${change.component} has set up` : `what ${name} has made`,
+        notice:
+          "the plan no longer has it and nothing is undone: what runs goes on, and nobody looks after it",
+      },
+    ];
+  }
+  return [{ ...base, how: "deletes", what: name, notice: "whoever uses it" }];
+}
+
+// ---- What restarts ----------------------------------------------------------------------------------------------
+
+/** By host, the paths of files whose content will be another, also by a secret in them. */
+function changedFiles(changes: readonly Change[]): Map<string, Set<string>> {
+  const byHost = new Map<string, Set<string>>();
+  for (const { host, before, after, secrets } of changes) {
+    if (host === undefined || !before || !after) continue;
+    const rotated = new Set(secrets.map(({ name }) => name));
+    const files = byHost.get(host) ?? new Set<string>();
+    byHost.set(host, files);
+    for (const path of paths(before, after)) {
+      const now = after.files?.[path];
+      const differs = before.files?.[path]?.content !== now?.content;
+      if (differs || (now && secretsIn({ [path]: now }).some((name) => rotated.has(name)))) {
+        files.add(path);
+      }
+    }
+  }
+  return byHost;
+}
+
+function paths(before: StepDocument, after: StepDocument): string[] {
+  return [...new Set([...Object.keys(before.files ?? {}), ...Object.keys(after.files ?? {})])];
+}
+
+function takeUps(change: Change, filesByHost: ReadonlyMap<string, ReadonlySet<string>>): Found[] {
+  const { after, host, urn } = change;
+  // What runs for the first time interrupts nothing.
+  if (!after || host === undefined || change.op !== "update") return [];
+  const files = [...(filesByHost.get(host) ?? [])];
+  const entry = SERVICES.find(({ name }) => name === after.step.service);
+  return (entry?.takeUp ?? [])
+    .filter(({ stage = "start" }) => stage === after.step.stage)
+    .filter((takeUp) => files.some((file) => isFor(takeUp, file)))
+    .map(({ how, what, turns, notice, apiCallsMayFail }) => ({
+      ...{ urn, host, how, what, turns, notice, apiCallsMayFail },
+      destructive: false,
+    }));
+}
+
+export function isFor({ files }: Pick<TakeUp, "files">, path: string): boolean {
+  return files.some((each) =>
+    each.endsWith("*") ? path.startsWith(each.slice(0, -1)) : path === each,
+  );
+}
+
+// ---- What Pacemaker does ----------------------------------------------------------------------------------------
+
+/** Pacemaker restarts a resource whose agent or parameters change, wherever it runs and at once. */
+function clusterEvents({ after, before, op, urn }: Change): Found[] {
+  if (op !== "update" || !before || !after) return [];
+  const { service, stage } = after.step;
+  if (service !== "pacemaker" || stage !== "bootstrap") return [];
+  const old = primitives(text(before.params?.resources));
+  const now = primitives(text(after.params?.resources));
+  return [...new Set([...old.keys(), ...now.keys()])].sort().flatMap((id) => {
+    const [from, to] = [old.get(id), now.get(id)];
+    if (from === to || from === undefined) return [];
+    const base = { urn, host: undefined, turns: false, what: id, destructive: to === undefined };
+    if (to === undefined) {
+      return [
+        {
+          ...base,
+          how: "is stopped and removed",
+          notice: "whoever uses it",
+          apiCallsMayFail: true,
+        },
+      ];
+    }
+    return [{ ...base, ...restartOf(id, from, to) }];
+  });
+}
+
+function restartOf(
+  id: string,
+  from: string,
+  to: string,
+): Pick<Found, "how" | "notice" | "apiCallsMayFail"> {
+  if (id.startsWith("vip-")) {
+    const [old, now] = [from, to].map((each) => /name="ip" value="([^"]*)"/.exec(each)?.[1] ?? "?");
+    return old === now
+      ? {
+          how: "fails over",
+          notice: "the address is removed and added again: connections to it are cut",
+          apiCallsMayFail: true,
+        }
+      : {
+          how: "moves",
+          notice: `clients of ${old ?? "?"} find nobody there any more, and have to ask ${now ?? "?"}`,
+          apiCallsMayFail: true,
+        };
+  }
+  if (id.startsWith("fence-")) {
+    return {
+      how: "restarts",
+      notice: "nobody, if no host has to be fenced meanwhile",
+      apiCallsMayFail: false,
+    };
+  }
+  return {
+    how: "restarts",
+    notice:
+      "Pacemaker restarts it on all controllers: the database or the balancer is away until then",
+    apiCallsMayFail: true,
+  };
+}
+
+/** Agent and parameters of each resource by id; its operations can change without a restart. */
+function primitives(xml: string): Map<string, string> {
+  return new Map(
+    [...xml.matchAll(/<primitive id="([^"]+)"([^>]*)>([\s\S]*?)<\/primitive>/g)].map(
+      ([, id = "", agent = "", body = ""]) => [
+        id,
+        agent + (/<instance_attributes[\s\S]*?<\/instance_attributes>/.exec(body)?.[0] ?? ""),
+      ],
+    ),
+  );
+}
+
+function text(value: unknown): string {
+  return typeof value === "string" ? value : "";
+}
+
+// ---- What is no step --------------------------------------------------------------------------------------------
+
+function labEvents({ name, op, texts, urn, host }: Change): Found[] {
+  if (op !== "update" || !name.startsWith("lab-host-")) return [];
+  const roles = texts.some(({ diff }) => diff.lines.some((line) => /^[-+]\s*role:/.test(line)));
+  return [
+    {
+      ...{ urn, host, turns: false, what: "the lab's host", destructive: false },
+      ...(roles
+        ? {
+            how: "is refused",
+            notice:
+              "its disk was made for other roles: up fails for it; delete the host and create it again",
+            apiCallsMayFail: false,
+          }
+        : {
+            how: "may restart",
+            notice:
+              "a change of its networks or devices powers it off and on; all else is taken over",
+            apiCallsMayFail: true,
+          }),
+    },
+  ];
+}
+
+/** A secret of an account changes in Keystone at once, and in its service when that has restarted. */
+function contentEvents({ name, op, type, blinded, urn }: Change): Found[] {
+  if (op !== "update" || !type.startsWith("openstack:") || blinded.length === 0) return [];
+  return [
+    {
+      ...{ urn, host: undefined, turns: false, destructive: false },
+      how: "changes at once",
+      what: `${blinded.join(", ")} of ${name}`,
+      notice: "who logs in with the old one is refused until its service has the new one",
+      apiCallsMayFail: true,
+    },
+  ];
+}
+
+// ---- Order ------------------------------------------------------------------------------------------------------
+
+/** How many of these come before each resource, along the longest way through all it waits for. */
+function depthsOf(plan: Plan, counted: ReadonlySet<string>): Map<string, number> {
+  const dependencies = new Map(
+    plan.steps.map(({ urn, newState }) => [urn, newState?.dependencies ?? []]),
+  );
+  const depths = new Map<string, number>();
+  const depth = (urn: string): number => {
+    const known = depths.get(urn);
+    if (known !== undefined) return known;
+    // A plan has no circle; a file that has one shall not hang.
+    depths.set(urn, 0);
+    const found = Math.max(
+      0,
+      ...(dependencies.get(urn) ?? []).map((each) => depth(each) + (counted.has(each) ? 1 : 0)),
+    );
+    depths.set(urn, found);
+    return found;
+  };
+  for (const urn of dependencies.keys()) depth(urn);
+  return depths;
+}
