@@ -143,11 +143,20 @@ const ENTRIES = [
     secrets: ["corosync-authkey", "pacemaker-bmc"],
     takeUp: [
       {
-        files: ["/etc/corosync/authkey", "/etc/corosync/corosync.conf"],
+        files: ["/etc/corosync/authkey"],
+        how: "reloads",
+        what: "Corosync with another key",
+        turns: false,
+        notice:
+          "hosts with the new key and those with the old one do not hear each other until all have it, and may fence each other; not tried yet",
+        apiCallsMayFail: true,
+      },
+      {
+        files: ["/etc/corosync/corosync.conf"],
         how: "reloads",
         what: "Corosync",
         turns: false,
-        notice: "nobody: timers, keys and members are taken over while it runs",
+        notice: "nobody: timers and members are taken over while it runs",
         apiCallsMayFail: false,
       },
     ],
@@ -261,15 +270,20 @@ const ENTRIES = [
     secrets: ["rabbitmq-cookie", "rabbitmq-openstack"],
     takeUp: [
       {
-        files: [
-          "/etc/rabbitmq/rabbitmq.conf",
-          "/etc/rabbitmq/rabbitmq-env.conf",
-          "/var/lib/rabbitmq/.erlang.cookie",
-        ],
+        files: ["/etc/rabbitmq/rabbitmq.conf", "/etc/rabbitmq/rabbitmq-env.conf"],
         how: "restarts",
         what: "RabbitMQ",
         turns: true,
         notice: "services reconnect to another node; queues elect new leaders",
+        apiCallsMayFail: true,
+      },
+      {
+        files: ["/var/lib/rabbitmq/.erlang.cookie"],
+        how: "restarts",
+        what: "RabbitMQ with another cookie",
+        turns: true,
+        notice:
+          "nodes with the new cookie and those with the old one are no cluster until all have it; not tried yet",
         apiCallsMayFail: true,
       },
     ],
@@ -391,7 +405,7 @@ const ENTRIES = [
         stage: "bootstrap",
         files: ["/etc/ceph/ceph.conf"],
         how: "restarts",
-        what: "the monitor",
+        what: "Ceph's monitor",
         turns: true,
         notice: "nobody while a majority is left; if it was the leader, a new one is elected first",
         apiCallsMayFail: false,
@@ -399,7 +413,7 @@ const ENTRIES = [
       {
         files: ["/etc/ceph/ceph.conf"],
         how: "restarts",
-        what: "manager and disk",
+        what: "Ceph's manager and disk",
         turns: true,
         notice:
           "guests' writes to its objects wait until the other copies take over, or it is back",
@@ -575,10 +589,10 @@ const ENTRIES = [
           "/etc/nova/nova-api-metadata-uwsgi.ini",
         ],
         how: "restarts",
-        what: "conductor, scheduler and console proxy; the APIs reload",
+        what: "Nova's conductor, scheduler and console proxy",
         turns: true,
         notice:
-          "open consoles end; work in the queues is taken by the other controllers; the APIs' sockets stay",
+          "open consoles end; work in the queues is taken by the other controllers; the APIs reload, and their sockets stay",
         apiCallsMayFail: false,
       },
       {
@@ -631,7 +645,7 @@ const ENTRIES = [
           "/etc/systemd/system/ovn-ovsdb-server-*",
         ],
         how: "restarts",
-        what: "both databases and northd",
+        what: "OVN's databases and northd",
         turns: true,
         notice:
           "a change of a network may wait for seconds while a leader is elected; guests' packets go on",
@@ -719,10 +733,10 @@ const ENTRIES = [
           "/etc/neutron/neutron-api-uwsgi.ini",
         ],
         how: "restarts",
-        what: "RPC server and workers; the API reloads",
+        what: "Neutron's RPC server and workers",
         turns: true,
         notice:
-          "nobody: what they had begun is taken by another controller; the API's socket stays",
+          "nobody: what they had begun is taken by another controller; the API reloads, and its socket stays",
         apiCallsMayFail: false,
       },
       {
@@ -787,10 +801,10 @@ const ENTRIES = [
           "/etc/cinder/cinder-api-uwsgi.ini",
         ],
         how: "restarts",
-        what: "scheduler and volume service; the API reloads",
+        what: "Cinder's scheduler and volume service",
         turns: true,
         notice:
-          "a volume that is being made or moved there may end in an error; another controller takes what is in the queue; the API's socket stays",
+          "a volume that is being made or moved there may end in an error; another controller takes what is in the queue; the API reloads, and its socket stays",
         apiCallsMayFail: false,
       },
       {

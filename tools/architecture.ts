@@ -29,6 +29,23 @@ export function reasonsTable(services: readonly ServiceEntry[]): string {
   );
 }
 
+/** What a changed file does to what runs, and who notices. */
+export function changesTable(services: readonly ServiceEntry[]): string {
+  return table(
+    ["Service", "Changed file", "What it does", "Hosts", "Who notices", "API calls can fail"],
+    services.flatMap(({ name, takeUp }) =>
+      takeUp.map((each) => [
+        `**${name}**`,
+        each.files.map((file) => `\`${file}\``).join("<br>"),
+        `${each.what} ${each.how}`,
+        each.turns ? "one after the other" : "at once",
+        each.notice,
+        each.apiCallsMayFail ? "yes" : "no",
+      ]),
+    ),
+  );
+}
+
 /** The times that decide how long a failure is felt, with the source of each number. */
 export function timingsTable(cloud: Cloud): string {
   const { corosync, galera, haproxy, memcached, pacemaker, rabbitmq } = cloud;

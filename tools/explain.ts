@@ -254,7 +254,7 @@ const MOST_CLOSE = 5;
 export function closest(names: readonly string[], name: string): string[] {
   return [...new Set(names)]
     .map((each): [number, string] => [
-      distance(each, name) - (each.startsWith(name) || name.startsWith(each) ? name.length : 0),
+      distance(each, name) - (each.startsWith(name) ? name.length : 0),
       each,
     ])
     .sort(([a, first], [b, second]) => a - b || (first < second ? -1 : 1))

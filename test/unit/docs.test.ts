@@ -3,7 +3,13 @@ import * as path from "node:path";
 import test, { type ExecutionContext } from "ava";
 import { SERVICES, type ServiceEntry } from "../../catalogue";
 import { parseCloud } from "../../config";
-import { reasonsTable, servicesTable, timingsTable, withSections } from "../../tools/architecture";
+import {
+  changesTable,
+  reasonsTable,
+  servicesTable,
+  timingsTable,
+  withSections,
+} from "../../tools/architecture";
 import { topologySvg } from "../../tools/topology";
 import { project, readStackFile } from "../fixtures/config/fixtures";
 
@@ -36,6 +42,7 @@ test("the tables of docs/architecture.md are those of the catalogue and of the d
   const sections = {
     services: servicesTable(SERVICES),
     reasons: reasonsTable(SERVICES),
+    changes: changesTable(SERVICES),
     timings: timingsTable(cloud),
   };
   isCurrent(t, file, withSections(read(file), sections));

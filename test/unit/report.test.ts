@@ -246,7 +246,7 @@ test("a replacement, a deletion, an operation nobody has heard of: each is said 
   };
   t.is(changesOf(plan).length, 3);
   const text = report(plan, STACK);
-  for (const row of [/`net` is replaced/, /`gone` deletes/, /`odd` has the operation explode/]) {
+  for (const row of [/`net` is replaced/, /`gone` is deleted/, /`odd` has the operation explode/]) {
     t.regex(text, row);
     t.true(text.search(row) < text.indexOf("### All changed resources"));
   }
@@ -305,7 +305,7 @@ test("whatever the size: within the limit, with all dangers and counts", (t) => 
     t.regex(text, /1800 of 1800 resources change/);
     t.regex(text, /600 to delete, 1200 to update/);
     t.regex(text, /`HAProxy` reloads/);
-    t.regex(text, /content-flavor-.* deletes/);
+    t.regex(text, /content-flavor-.* is deleted/);
     t.regex(text, /Cut to fit into a comment/);
   }
   const small = report({ steps: steps.slice(0, 2) }, STACK);

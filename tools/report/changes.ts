@@ -83,7 +83,9 @@ function changeOf(step: PlanStep): Change {
   const document = after ?? before;
   const host = document?.step.host ?? hostOf(name, type);
   const reasons = step.diffReasons ?? [];
-  const texts = textChanges(oldState, newState);
+  const texts = textChanges(oldState, newState).filter(
+    ({ label }) => op !== "create" || isWorthReading(label, type),
+  );
   return {
     op,
     urn,
@@ -142,6 +144,11 @@ function textChanges(
     const diff = unifiedDiff(old.get(label) ?? "", now.get(label) ?? "");
     return diff ? [{ label, diff }] : [];
   });
+}
+
+/** Of what is new: its files and what the lab or the cloud is told; not the scripts and connections that all have. */
+function isWorthReading(label: string, type: string): boolean {
+  return label.startsWith("file ") || label === "environment" || !type.startsWith("command:");
 }
 
 /** All that a resource wants, as texts by what they are. */

@@ -8,7 +8,7 @@ import { secretsIn } from "../../components/step";
 export interface Event {
   /** From 1. What has the same number may happen at the same time. */
   readonly order: number;
-  /** `replaces`, `deletes`, `restarts` … */
+  /** `is replaced`, `is deleted`, `restarts` … */
   readonly how: string;
   readonly what: string;
   /** Undefined for what is not on a host. */
@@ -35,6 +35,7 @@ export function eventsOf(plan: Plan, changes: readonly Change[] = changesOf(plan
     ...clusterEvents(change),
     ...labEvents(change),
     ...contentEvents(change),
+    ...rotations(change),
   ]);
   const depths = depthsOf(plan, new Set(found.map(({ urn }) => urn)));
   return inOrder(grouped(found, (each) => lastly(each) ?? depths.get(each.urn) ?? 0));
@@ -42,7 +43,7 @@ export function eventsOf(plan: Plan, changes: readonly Change[] = changesOf(plan
 
 /** The engine deletes at the end. */
 function lastly({ how }: Found): number | undefined {
-  return how === "deletes" || how === "is left as it is" ? Number.MAX_SAFE_INTEGER : undefined;
+  return how === "is deleted" || how === "is left as it is" ? Number.MAX_SAFE_INTEGER : undefined;
 }
 
 function grouped(found: readonly Found[], depth: (each: Found) => number): Event[] {
@@ -107,12 +108,15 @@ function removals(change: Change, changes: readonly Change[]): Found[] {
         ];
   }
   if (name.startsWith("lab-host-")) {
+    const balances = changes.some((each) => each.host === host && each.component === "haproxy");
     return [
       {
         ...base,
-        how: "deletes",
+        how: "is deleted",
         what: "the host with its disk",
-        notice: "whoever uses what runs there",
+        notice:
+          "what runs on it is gone, guests too; Nova, Neutron, Ceph and Pacemaker list it until a person removes it there",
+        apiCallsMayFail: balances,
       },
     ];
   }
@@ -132,7 +136,7 @@ function removals(change: Change, changes: readonly Change[]): Found[] {
       },
     ];
   }
-  return [{ ...base, how: "deletes", what: name, notice: "whoever uses it" }];
+  return [{ ...base, how: "is deleted", what: name, notice: "whoever uses it" }];
 }
 
 // ---- What restarts ----------------------------------------------------------------------------------------------
@@ -295,6 +299,32 @@ function contentEvents({ name, op, type, blinded, urn }: Change): Found[] {
       apiCallsMayFail: true,
     },
   ];
+}
+
+/**
+ * A password that a step gives to the database, the message bus, the store or a BMC is another at once; who uses it learns
+ * of it by another step.
+ */
+function rotations({ after, host, op, secrets, urn }: Change): Found[] {
+  if (op !== "update" || !after || host === undefined) return [];
+  const { service, stage } = after.step;
+  const step = `${service} ${stage}`;
+  const gives = stage === "bootstrap" || ["rabbitmq start", "pacemaker configure"].includes(step);
+  if (!gives) return [];
+  return secrets
+    .filter(
+      ({ from, name, to }) => from !== undefined && to !== undefined && name !== "corosync-authkey",
+    )
+    .map(({ name }) => ({
+      ...{ urn, host, turns: false, destructive: false },
+      how: "changes at once",
+      what: `the secret ${name}`,
+      notice:
+        service === "pacemaker"
+          ? "a host cannot be fenced until its BMC and the cluster know the same one"
+          : "who logs in anew with the old one is refused until its service has the new one",
+      apiCallsMayFail: service !== "pacemaker",
+    }));
 }
 
 // ---- Order ------------------------------------------------------------------------------------------------------

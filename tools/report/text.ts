@@ -144,7 +144,7 @@ export function code(text: string): string {
 /** The same without the look of code: in a cell, and in HTML. */
 export function html(text: string): string {
   return visible(text.replaceAll(/[\n\t]/g, " ")).replaceAll(
-    /[^a-zA-Z0-9 ./,;()'+−→…-]/gu,
+    /(?!: )[^a-zA-Z0-9 ./,;()'+−→…-]/gu,
     (character) => `&#${character.codePointAt(0) ?? 0};`,
   );
 }
