@@ -245,7 +245,7 @@ const ENTRIES = [
       {
         files: ["/etc/mysql/mariadb.conf.d/90-openstack-ha.cnf"],
         how: "restarts",
-        what: "MariaDB, by Pacemaker",
+        what: "MariaDB (by Pacemaker)",
         turns: true,
         notice:
           "connections to this node are cut; when it is the one that takes writes, HAProxy fails over to the next, and back to it when it is synced",

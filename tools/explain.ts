@@ -89,9 +89,12 @@ function explainService({ cloud, plan }: Subject, entry: ServiceEntry): string {
   ]);
 }
 
+/** Of HAProxy, those of all that it offers. */
 function ports(cloud: Cloud, entry: ServiceEntry): string[] {
   const own = entry.ports.map(({ port, protocol, purpose }) => `${port}/${protocol} ${purpose}`);
-  const offered = (entry.frontends ?? []).flatMap(({ name, port, vips }) =>
+  const offering = entry.name === "haproxy" ? servicesIn(cloud) : [entry];
+  const frontends = offering.flatMap((each) => each.frontends ?? []);
+  const offered = frontends.flatMap(({ name, port, vips }) =>
     vips.map((vip) => `${cloud.vips[vip]}:${port}, the ${vip} VIP, as ${name}`),
   );
   return [...own, ...offered];
@@ -146,7 +149,10 @@ function explainResource({ plan }: Subject, { newState, urn }: PlanStep): string
   const entry = SERVICES.find(({ name }) => name === document?.step.service);
   const dependencies = (newState?.dependencies ?? []).map(nameOf).sort();
   const users = plan.steps
-    .filter((each) => each.newState?.dependencies?.includes(urn))
+    .filter(
+      ({ newState: each }) =>
+        each?.dependencies?.includes(urn) || each?.provider?.startsWith(`${urn}::`),
+    )
     .map((each) => nameOf(each.urn))
     .sort();
   const later = after(plan, urn);
