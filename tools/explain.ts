@@ -8,6 +8,7 @@ import {
   type Plan,
   parsePlan,
   type PlanStep,
+  type ResourceState,
   type StepDocument,
 } from "./report/plan";
 import { Room } from "./report/room";
@@ -149,10 +150,7 @@ function explainResource({ plan }: Subject, { newState, urn }: PlanStep): string
   const entry = SERVICES.find(({ name }) => name === document?.step.service);
   const dependencies = (newState?.dependencies ?? []).map(nameOf).sort();
   const users = plan.steps
-    .filter(
-      ({ newState: each }) =>
-        each?.dependencies?.includes(urn) || each?.provider?.startsWith(`${urn}::`),
-    )
+    .filter(({ newState: each }) => [...(each?.dependencies ?? []), providerOf(each)].includes(urn))
     .map((each) => nameOf(each.urn))
     .sort();
   const later = after(plan, urn);
@@ -223,6 +221,11 @@ function short(value: unknown): string {
   return line.length < text.length || line.length > MOST_SHOWN
     ? `${line.slice(0, MOST_SHOWN)}…`
     : line;
+}
+
+/** A reference to a provider is its URN and its id. */
+function providerOf(state: ResourceState | undefined): string | undefined {
+  return state?.provider?.split("::").slice(0, -1).join("::");
 }
 
 /** How many resources can only begin when this one has ended. */
