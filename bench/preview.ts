@@ -9,7 +9,7 @@ import { begin, median, option, ROOT, seconds, Table } from "./lib";
  * Preview of each stack file with neither state nor secrets of its own, and against the state that its `up` would leave: how
  * long it takes, how it ends, and what it connected to that is not on this machine (strace).
  *
- *   npm run bench:preview -- [--rounds 3]
+ *   npm run bench:preview -- [--rounds 3] [--stack NAME]
  */
 
 const TRACE = ["strace", "--follow-forks", "--seccomp-bpf", "--trace=connect", "--output"];
@@ -22,7 +22,8 @@ async function main(): Promise<void> {
     ["stack", "state", "resources", "seconds", "median", "exit codes", "foreign sockets"],
     [14, 6, 10, 24, 8, 12, 15],
   );
-  for (const stack of stacks()) {
+  const only = option("stack", "");
+  for (const stack of stacks().filter((each) => only === "" || each === only)) {
     const room = await Room.open(ROOT, stack);
     try {
       await measure(room, "none", rounds, table);

@@ -308,6 +308,16 @@ test("whatever the size: within the limit, with all dangers and counts", (t) => 
     t.regex(text, /content-flavor-.* is deleted/);
     t.regex(text, /Cut to fit into a comment/);
   }
+  const diagnostics = hosts.map((host) => ({
+    severity: "error",
+    message: `${host}: ${"no ".repeat(200)}`,
+  }));
+  const crowded = report(
+    { steps: [...gone, ...steps], diagnostics },
+    { ...STACK, limit: LEAST_LIMIT },
+  );
+  t.true(Buffer.byteLength(crowded) <= LEAST_LIMIT);
+  t.regex(crowded, /`HAProxy` reloads/);
   const small = report({ steps: steps.slice(0, 2) }, STACK);
   t.notRegex(small, /Cut to fit/);
 });

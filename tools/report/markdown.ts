@@ -42,13 +42,25 @@ export function report(plan: Plan, options: ReportOptions): string {
   const { limit = DEFAULT_LIMIT } = options;
   const changes = changesOf(plan);
   const events = eventsOf(plan, changes);
-  const texts = DETAILS.map((detail) => () => render(plan, changes, events, options, detail));
-  let text = "";
-  for (const make of texts) {
-    text = make();
+  for (const detail of DETAILS) {
+    const text = render(plan, changes, events, options, detail);
     if (Buffer.byteLength(text) <= limit) return text;
   }
-  return text;
+  const least = DETAILS.at(-1) as Detail;
+  return clipped(render(plan, changes, events, options, least), limit);
+}
+
+/** Whole lines from its beginning: where nothing else helps, what comes first is what matters most. */
+function clipped(text: string, limit: number): string {
+  const end = "\n\n**Cut: more does not fit into a comment.** See `pulumi preview --diff`.\n";
+  const kept: string[] = [];
+  let left = limit - Buffer.byteLength(end);
+  for (const line of text.split("\n")) {
+    left -= Buffer.byteLength(line) + 1;
+    if (left < 0) break;
+    kept.push(line);
+  }
+  return kept.join("\n") + end;
 }
 
 function render(
