@@ -84,7 +84,7 @@ function changeOf(step: PlanStep): Change {
   const host = document?.step.host ?? hostOf(name, type);
   const reasons = step.diffReasons ?? [];
   const texts = textChanges(oldState, newState).filter(
-    ({ label }) => op !== "create" || isWorthReading(label, type),
+    ({ label }) => op !== "create" || isWorthReading(label, type, name),
   );
   return {
     op,
@@ -146,9 +146,10 @@ function textChanges(
   });
 }
 
-/** Of what is new: its files and what the lab or the cloud is told; not the scripts and connections that all have. */
-function isWorthReading(label: string, type: string): boolean {
-  return label.startsWith("file ") || label === "environment" || !type.startsWith("command:");
+/** Of what is new: its files, and what the lab and the cloud are told; not scripts, images and connections, which all have. */
+function isWorthReading(label: string, type: string, name: string): boolean {
+  if (!type.startsWith("command:")) return true;
+  return label.startsWith("file ") || (label === "environment" && name.startsWith("lab-host-"));
 }
 
 /** All that a resource wants, as texts by what they are. */
