@@ -10,7 +10,7 @@ export interface Resource {
   readonly name: string;
   readonly type: string;
   readonly urn: string;
-  /** What is not known yet is undefined. */
+  /** What is not known yet is undefined, and is not judged: without a seed, all that is made through the cloud's API. */
   readonly props: Readonly<Record<string, unknown>>;
   readonly protect: boolean;
   /** The engine's bounds; 0 where none was set. */
@@ -108,11 +108,15 @@ export class Plan {
   private names: ReadonlyMap<string, string> | undefined;
   private readonly addresses = new Map<string, string | undefined>();
 
+  /** By name: the engine has them in no order. */
+  readonly resources: readonly Resource[];
+
   constructor(
-    readonly resources: readonly Resource[],
+    resources: readonly Resource[],
     readonly passphrase: PassphraseOrigin = "own",
   ) {
-    this.steps = resources.filter(isStep).map((resource) => {
+    this.resources = [...resources].sort((a, b) => (a.name < b.name ? -1 : 1));
+    this.steps = this.resources.filter(isStep).map((resource) => {
       const text = resource.props.stdin as string;
       const document = readDocument(text);
       return { ...document, resource, text, host: document.step.host };

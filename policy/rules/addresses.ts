@@ -150,11 +150,11 @@ export const addresses: readonly Rule[] = [
     find: (plan) =>
       plan
         .ofType(SUBNET)
-        .filter(({ props }) => props.enableDhcp !== false)
+        .filter(({ props }) => props.enableDhcp === true)
         .map((subnet) => ({
           where: subnet.name,
           wanted: "enableDhcp false",
-          found: "true, or none",
+          found: "true",
           at: subnet,
         })),
   },

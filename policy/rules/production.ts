@@ -27,7 +27,7 @@ export const production: readonly Rule[] = [
     find: outside((plan) => {
       const clear = plan
         .ofType(ENDPOINT)
-        .filter(({ props }) => !String(props.url).startsWith("https://"));
+        .filter(({ props: { url } }) => typeof url === "string" && !url.startsWith("https://"));
       return clear.length === 0
         ? []
         : [
