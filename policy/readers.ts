@@ -4,13 +4,13 @@
 export type Ini = ReadonlyMap<string, ReadonlyMap<string, string>>;
 
 export function readIni(text: string): Ini {
-  const sections = new Map<string, Map<string, string>>([["", new Map()]]);
+  const sections = new Map([["", new Map<string, string>()]]);
   let options = sections.get("")!;
   for (const line of text.split("\n")) {
     const heading = /^\[(.*)\]$/.exec(line)?.[1];
     const [, key, value] = /^\s*([^#;=\s][^=]*?)\s*=\s*(.*)$/.exec(line) ?? [];
     if (heading !== undefined) {
-      options = sections.get(heading) ?? new Map();
+      options = sections.get(heading) ?? new Map<string, string>();
       sections.set(heading, options);
     } else if (key !== undefined) {
       options.set(key, value!);

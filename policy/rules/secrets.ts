@@ -214,7 +214,9 @@ export const secrets: readonly Rule[] = [
     find: (plan) =>
       plan
         .allFiles()
-        .filter(({ content, mode = "0644" }) => /\$\{secret:/.test(content) && !mode.endsWith("0"))
+        .filter(
+          ({ content, mode = "0644" }) => content.includes("${secret:") && !mode.endsWith("0"),
+        )
         // Public keys are no secrets, but travel with them.
         .filter(({ content }) =>
           [...content.matchAll(REFERENCE)].some(

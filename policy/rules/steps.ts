@@ -70,7 +70,7 @@ export const steps: readonly Rule[] = [
             .filter((command) => !COMMANDS.includes(command))
             // Not its text: there may be a secret in it.
             .map(() => "another command"),
-          ...(Object.keys((environment ?? {}) as object).length > 0 ? ["an environment"] : []),
+          ...(Object.keys(environment ?? {}).length > 0 ? ["an environment"] : []),
           ...(addPreviousOutputInEnv === false ? [] : ["its former output in the environment"]),
         ];
         return wrong.map((found) => ({

@@ -613,7 +613,7 @@ export const SEEDS: readonly Seed[] = [
     rule: "step-bounded",
     what: "a step without an end on its host",
     breaks: (broken) =>
-      broken.documents(isStep("base", "install", broken.plan.hosts().at(-1)!), (document) => ({
+      broken.documents(isStep("base", "install", broken.plan.hosts().at(-1)), (document) => ({
         ...document,
         step: { service: "base", stage: "install", host: document.step.host },
       })),
@@ -689,7 +689,7 @@ export const SEEDS: readonly Seed[] = [
     rule: "secret-nowhere-else",
     what: "a password in a document",
     breaks: (broken) =>
-      broken.documents(isStep("base", "install", broken.plan.hosts().at(-1)!), (document) => ({
+      broken.documents(isStep("base", "install", broken.plan.hosts().at(-1)), (document) => ({
         ...document,
         script: `first\nmysql -p${secret(broken, "keystone-db")} -e ...`.replace("-p", "-p="),
       })),
