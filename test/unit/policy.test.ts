@@ -114,7 +114,7 @@ test("a message is one line that says where, what was wanted, what was found and
 // ---- Any cloud --------------------------------------------------------------------------------------------------
 
 /** Topologies to try; `POLICY_RUNS=100 npx ava test/unit/policy.test.ts` tries more. */
-const RUNS = Number(process.env.POLICY_RUNS ?? 6);
+const RUNS = Number(process.env.POLICY_RUNS ?? 4);
 
 /**
  * Clouds that are in order: three or five controllers, alone, or with computes and the roles of network and storage on
