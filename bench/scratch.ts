@@ -35,6 +35,8 @@ export class Scratch {
     this.environment = {
       ...process.env,
       STACK: stack,
+      // What is measured is the deployment, without a preview before it.
+      POLICY: "no",
       PULUMI_BACKEND_URL: `file://${this.backend}`,
       PULUMI_CONFIG_PASSPHRASE: "scratch",
     };

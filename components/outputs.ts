@@ -20,7 +20,12 @@ export function outputs(context: Context): Record<string, unknown> {
     hosts: Object.fromEntries(
       cloud.hosts.map((host) => [
         host.name,
-        { address: host.addresses.management, roles: host.roles },
+        {
+          address: host.addresses.management,
+          // For the policies: nothing else in the plan says it.
+          failureDomain: host.failureDomain,
+          roles: host.roles,
+        },
       ]),
     ),
     region: cloud.region,

@@ -230,6 +230,46 @@ test.serial("a policy pack passes or stops an update", async (t) => {
   t.regex(broken.output, /no pack at all/);
 });
 
+test.serial(
+  "a policy of the whole stack stops an update in its preview, and without one comes too late",
+  async (t) => {
+    const project = await newProject("judged", {
+      "index.ts": `
+      import { local } from "@pulumi/command";
+      new local.Command("made", { create: "touch " + process.cwd() + "/made" });
+    `,
+    });
+    const pack = new Project(folder.path, "stack-pack", {
+      "package.json": JSON.stringify({ name: "pack", version: "1.0.0", private: true }),
+      "tsconfig.json": tsconfig,
+      "PulumiPolicy.yaml": "runtime: nodejs\n",
+      "index.ts": `
+      import { PolicyPack } from "@pulumi/policy";
+      new PolicyPack("contract", {
+        policies: [
+          {
+            name: "never",
+            description: "Nothing is good enough.",
+            enforcementLevel: "mandatory",
+            validateStack: (_args, report) => { report("not good enough"); },
+          },
+        ],
+      });
+    `,
+    });
+    const made = join(project.folder, "made");
+    const policed = ["--policy-pack", pack.folder];
+    const stopped = await project.run(["up", "--yes", ...policed]);
+    t.not(stopped.code, 0);
+    t.regex(stopped.output, /not good enough/);
+    t.false(existsSync(made));
+
+    const late = await project.run([...up, ...policed]);
+    t.not(late.code, 0);
+    t.true(existsSync(made));
+  },
+);
+
 // A program, a local and a remote command that would take five minutes.
 const endless = (port: number, key: string): string => `
   import { readFileSync, writeFileSync } from "node:fs";

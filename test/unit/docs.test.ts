@@ -10,7 +10,9 @@ import {
   timingsTable,
   withSections,
 } from "../../tools/architecture";
+import { policiesTables } from "../../tools/policies";
 import { topologySvg } from "../../tools/topology";
+import { AREAS } from "../../policy/rules";
 import { project, readStackFile } from "../fixtures/config/fixtures";
 
 // What the documents say of the program is still so. `UPDATE=1 npx ava test/unit/docs.test.ts` writes what is generated.
@@ -46,6 +48,11 @@ test("the tables of docs/architecture.md are those of the catalogue and of the d
     timings: timingsTable(cloud),
   };
   isCurrent(t, file, withSections(read(file), sections));
+});
+
+test("the tables of docs/policies.md are those of the policy pack", (t) => {
+  const file = "docs/policies.md";
+  isCurrent(t, file, withSections(read(file), { policies: policiesTables(AREAS) }));
 });
 
 test("docs/topology.svg shows the dev stack", (t) => {
@@ -110,7 +117,7 @@ test("links lead to files that are there", (t) => {
 });
 
 test("files that are named are there", (t) => {
-  const folders = "bench|components|config|docs|scripts|test|tools|toolchain";
+  const folders = "bench|components|config|docs|policy|scripts|test|tools|toolchain";
   const name = new RegExp(`\`((?:${folders})/[\\w./-]+|[\\w-]+\\.ts)\``, "g");
   for (const document of documents) {
     for (const [, file = ""] of read(document).matchAll(name)) {

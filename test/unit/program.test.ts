@@ -989,7 +989,7 @@ const EFFECTS: readonly [option: string, value: unknown, changed: readonly strin
   ["keystone.processes", 5, both("keystone")],
   ["keystone.debug", true, both("keystone")],
   ["database.poolSize", 9, both(...WITH_DATABASE)],
-  ["database.timeoutSeconds", 30, both(...WITH_DATABASE)],
+  ["database.timeoutSeconds", 30, both(...WITH_DATABASE, "horizon")],
   ["workers.apiProcesses", 3, both("cinder", "glance", "neutron", "nova", "placement")],
   ["workers.rpc", 2, both("neutron", "nova")],
   ["memcached.memoryMiB", 99, both("memcached")],

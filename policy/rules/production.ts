@@ -1,0 +1,97 @@
+import type { Plan } from "../plan";
+import { readIni } from "../readers";
+import type { Rule } from "../rule";
+
+/** What a lab may leave out. A stack that has no lab in it is held to these. */
+
+const ENDPOINT = "openstack:identity/endpointV3:EndpointV3";
+/** Keystone's own. */
+const HASH_ROUNDS = 12;
+
+function outside(find: Rule["find"]): Rule["find"] {
+  return (plan) => (plan.isLab ? [] : find(plan));
+}
+
+/** Hosts that keep what cannot be computed again. */
+function hostsWithData(plan: Plan): readonly string[] {
+  return ["mariadb", "ceph"].flatMap((service) => plan.hostsOf(service));
+}
+
+export const production: readonly Rule[] = [
+  {
+    name: "tls-outside-the-lab",
+    severity: "mandatory",
+    demand: "Outside the lab the APIs are offered by TLS.",
+    reason: "Passwords and tokens cross the network in clear.",
+    fix: "there is no TLS yet (README, Limits): such a stack cannot be deployed",
+    find: outside((plan) => {
+      const clear = plan
+        .ofType(ENDPOINT)
+        .filter(({ props: { url } }) => typeof url === "string" && !url.startsWith("https://"));
+      return clear.length === 0
+        ? []
+        : [
+            {
+              where: `${clear.length} of ${plan.ofType(ENDPOINT).length} endpoints`,
+              wanted: "https",
+              found: String(clear[0]!.props.url),
+              at: clear[0],
+            },
+          ];
+    }),
+  },
+  {
+    name: "data-protected-outside-the-lab",
+    severity: "mandatory",
+    demand: "Outside the lab a resource that makes a host with data is protected from deletion.",
+    reason: "A host that is renamed by mistake would be deleted with its disks.",
+    fix: "set protect on the host's resource",
+    find: outside((plan) =>
+      plan
+        .machines()
+        .filter(({ name, resource }) => hostsWithData(plan).includes(name) && !resource.protect)
+        .map(({ name, resource }) => ({
+          where: resource.name,
+          wanted: `protect, for the data of ${name}`,
+          found: "none",
+          at: resource,
+        })),
+    ),
+  },
+  {
+    name: "hashes-outside-the-lab",
+    severity: "mandatory",
+    demand: `Outside the lab checking a password costs ${HASH_ROUNDS} rounds or more.`,
+    reason: "A stolen database gives the passwords away sixteen times as fast with eight.",
+    fix: "leave out keystone.passwordHashRounds",
+    find: outside((plan) =>
+      plan.file("/etc/keystone/keystone.conf").flatMap(({ content, host, step }) => {
+        const found = readIni(content).get("identity")?.get("password_hash_rounds");
+        return Number(found ?? HASH_ROUNDS) >= HASH_ROUNDS
+          ? []
+          : [
+              {
+                where: "password_hash_rounds of Keystone",
+                host,
+                wanted: `${HASH_ROUNDS} or more`,
+                found: found!,
+                at: step.resource,
+              },
+            ];
+      }),
+    ),
+  },
+  {
+    name: "passphrase-outside-the-lab",
+    severity: "advisory",
+    demand: "Outside the lab the stack's secrets are encrypted with a key that somebody keeps.",
+    reason:
+      "The passphrase that tools/env makes is on one machine; who loses it has lost the cloud's passwords.",
+    fix: "set PULUMI_CONFIG_PASSPHRASE_FILE to a file that is backed up, or use a key service (pulumi stack change-secrets-provider)",
+    find: outside(({ passphrase }) =>
+      passphrase === "own"
+        ? []
+        : [{ where: "the stack's passphrase", wanted: "one of its owner's", found: passphrase }],
+    ),
+  },
+];
