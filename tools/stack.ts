@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import * as path from "node:path";
-import { type Cloud, parseCloud } from "../config";
+import { type Cloud, parseSource, withInventoryFile } from "../config";
 
 /** What the tools for people know of a stack: its configuration, its outputs, and where its files are. */
 
@@ -33,7 +33,7 @@ export function stackCloud(stack: string): Cloud {
         entry.objectValue ?? scalar(entry.value),
       ]),
   );
-  return parseCloud(raw, { project: PROJECT, stack });
+  return parseSource(withInventoryFile(raw, ROOT), { project: PROJECT, stack });
 }
 
 /** The stack's outputs, secrets in clear. */

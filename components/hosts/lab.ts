@@ -72,6 +72,7 @@ export class Lab extends pulumi.ComponentResource {
         nics: NICS,
         providerNic: PROVIDER_NIC,
         confinesGuests: false,
+        sudo: false,
         up: [container],
         machine: container,
         connection: connection(args, host),
@@ -132,8 +133,8 @@ export class Lab extends pulumi.ComponentResource {
 function connection({ secrets }: LabArgs, host: HostConfig): Host["connection"] {
   return {
     ...CONNECTION_DEFAULTS,
-    host: host.addresses.management,
-    user: "root",
+    host: host.ssh.address,
+    user: host.ssh.user,
     privateKey: secrets.value("ssh-deployer"),
     hostKey: pulumi.unsecret(secrets.publicKey(`ssh-host-${host.name}`)),
   };
@@ -240,7 +241,12 @@ function hostSpec(cloud: Cloud, host: HostConfig, authorizedKey: string): object
         { prefix: cloud.networks[name].prefix, mtu: cloud.networks[name].mtu },
       ]),
     ),
-    bmc: { ...host.bmc, postSeconds: cloud.lab.postSeconds },
+    bmc: {
+      address: host.bmc?.address,
+      port: host.bmc?.port,
+      user: host.bmc?.user,
+      postSeconds: cloud.lab.postSeconds,
+    },
     authorizedKey,
   };
 }

@@ -83,7 +83,7 @@ test("all mistakes are listed, those of form and those of meaning", (t) => {
   set(options, "vips.public", "10.77.0.20");
   set(options, "keystone.proceses", 3);
   set(options, "galera", { evs: { suspectTimeout: "5s" } });
-  set(options, "backend", "libvirt");
+  set(options, "backend", "docker");
   t.deepEqual(
     mistakesIn(options)
       .map((line) => line.split(": ")[0]!)
@@ -183,7 +183,12 @@ test("the five-host cloud is understood", (t) => {
     storage: "10.77.2.31",
     external: "10.77.3.200",
   });
-  t.deepEqual(cloud.hosts[0]!.bmc, { address: "10.77.0.111", port: 623, user: "admin" });
+  t.deepEqual(cloud.hosts[0]!.bmc, {
+    address: "10.77.0.111",
+    port: 623,
+    user: "admin",
+    ownPassword: false,
+  });
   t.deepEqual(cloud.networks.tunnel, {
     name: "tunnel",
     cidr: "10.77.1.0/24",
@@ -383,6 +388,7 @@ test("the defaults are these", (t) => {
     "haproxy",
     "horizon",
     "hosts",
+    "inventory",
     "keystone",
     "lab",
     "memcached",
@@ -554,9 +560,10 @@ test("a default that the backend decides is said as it is in the lab", (t) => {
 
 // By the option's last word only: it proves that a name is read somewhere, not that it is read well.
 test("every option has an effect: the program reads it", (t) => {
-  // Read by config and secrets themselves: they decide addresses, values, and what is refused.
+  // Read by config and secrets themselves: they decide addresses, values, and what is refused. `bond` and `mac` are the
+  // precheck's.
   const own = new Set(
-    "addresses backend bmcOffset failureDomain gateway id machineId secrets secretVersions seed vlan".split(
+    "addresses backend bond bmcOffset failureDomain gateway id mac machineId secrets secretVersions seed vlan".split(
       " ",
     ),
   );
@@ -707,7 +714,7 @@ test("property: a valid cloud is accepted, and every address of a network has on
           cloud.lab.machineAddresses[network],
           ...cloud.hosts.map((host) => host.addresses[network]),
           ...(network === "management"
-            ? [cloud.vips.internal, ...cloud.hosts.map(({ bmc }) => bmc.address)]
+            ? [cloud.vips.internal, ...cloud.hosts.map(({ bmc }) => bmc!.address)]
             : []),
           ...(network === "external" ? [cloud.vips.public] : []),
         ];
