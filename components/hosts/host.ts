@@ -13,6 +13,8 @@ export interface Host extends HostConfig {
   readonly nics: Readonly<Record<NetworkName, string>>;
   /** A port on the external network without an address, for Open vSwitch to carry guests' packets through. */
   readonly providerNic: string;
+  /** Whole disks for the store; a storage host without one has a file. */
+  readonly disks: readonly string[];
   /** Whether it can confine a guest's process by cgroups and namespaces of its own. */
   readonly confinesGuests: boolean;
   /** Whether the account that it is reached as has to become root first, by `sudo`. */
