@@ -14,7 +14,7 @@ import { withInventoryFile } from "./config/source";
 export type * from "./config/cloud";
 export { ConfigError } from "./config/errors";
 export { parseCloud, parseSource } from "./config/parse";
-export { withInventoryFile } from "./config/source";
+export { type Source, withInventoryFile } from "./config/source";
 export { networkNames, roles } from "./config/schema";
 
 /** The hosts that have a role, by id. */

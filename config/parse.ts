@@ -252,7 +252,7 @@ function ports(host: HostSettings, { inventory }: Settings): HostConfig["ports"]
             ],
           ];
     }),
-  ) as HostConfig["ports"];
+  );
 }
 
 function byNetwork<T>(value: (name: NetworkName) => T): Record<NetworkName, T> {
