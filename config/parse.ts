@@ -15,7 +15,7 @@ import {
 } from "./schema";
 import type { Candidate } from "./rules";
 import { checkSemantics } from "./semantics";
-import type { Source } from "./source";
+import { type Source, UNREADABLE } from "./source";
 
 /** UDP port of IPMI. */
 const BMC_PORT = 623;
@@ -56,6 +56,9 @@ export function parseCloud(raw: unknown, names: Names): Cloud {
  * @throws ConfigError listing every mistake.
  */
 export function parseSource({ raw, file, mistakes: earlier }: Source, names: Names): Cloud {
+  if (earlier.some(({ path }) => path === UNREADABLE)) {
+    throw new ConfigError(names, earlier);
+  }
   const result = configSchema.safeParse(raw);
   const mistakes = [
     ...earlier,

@@ -3,6 +3,10 @@ import * as path from "node:path";
 import { parse } from "yaml";
 import type { Mistake } from "./errors";
 
+/** Where there are no hosts to judge. */
+export const UNREADABLE = "inventory.file";
+const FIX = "name a file with the hosts, by its path from the project's folder";
+
 /** A stack's options, with those of the YAML file that it names for its hosts. */
 export interface Source {
   readonly raw: Readonly<Record<string, unknown>>;
@@ -22,10 +26,7 @@ export function withInventoryFile(
   if (typeof file !== "string" || !/\.ya?ml$/.test(file)) return { raw, mistakes: [] };
   const read = readMap(path.join(folder, file));
   if (typeof read === "string") {
-    return {
-      raw: { ...raw, hosts: raw.hosts ?? [] },
-      mistakes: [{ path: "inventory.file", what: `${file} ${read}`, fix: "mend it" }],
-    };
+    return { raw, mistakes: [{ path: UNREADABLE, what: `${file} ${read}`, fix: FIX }] };
   }
   const { hosts, ...rest } = read;
   const twice = [

@@ -267,7 +267,7 @@ export function parseRefusal(detail: string, code: number | null): Unreached {
   if (/Host key verification failed|HOST IDENTIFICATION HAS CHANGED/.test(detail)) {
     return { problem: "host-key", detail: last, ...(offered ? { offered } : {}) };
   }
-  if (detail.includes('Permission denied')) return { problem: "login", detail: last };
+  if (detail.includes("Permission denied")) return { problem: "login", detail: last };
   if (/stdio forwarding failed|Connection closed by UNKNOWN port 65535/.test(detail)) {
     return { problem: "bastion", detail: words[0]?.trim() ?? last };
   }

@@ -618,12 +618,13 @@ function judgeAddresses(cloud: Cloud, known: readonly Known[], keyOf: KeyOf): vo
   for (const network of networkNames) {
     for (const each of known) {
       const wanted = each.host.addresses[network];
-      const own = each.facts.addresses.find(({ address }) => address === wanted);
-      const mac = each.facts.links.find(({ name }) => name === own?.nic)?.mac;
+      if (!each.facts.addresses.some(({ address }) => address === wanted)) continue;
+      // A host may answer for an address by any of its interfaces.
+      const macs = each.facts.links.map(({ mac }) => mac);
       const stranger = known
         .filter((other) => other !== each)
         .flatMap((other) => other.facts.pings)
-        .find((ping) => ping.to === wanted && ping.small && ping.mac && mac && ping.mac !== mac);
+        .find((ping) => ping.to === wanted && ping.small && ping.mac && !macs.includes(ping.mac));
       if (stranger && !holdersDiffer(known, stranger, each)) {
         each.add(
           "address",
