@@ -74,7 +74,9 @@ export function pacemakerFiles(cloud: Cloud): Files {
     // The password is in no cluster configuration and in no process list: the agent's ipmitool reads it from a file.
     [BMC_PASSWORD]: { content: `${secret("pacemaker-bmc")}\n`, mode: "0400" },
     [IPMITOOL]: { content: scriptFile("pacemaker/ipmitool"), mode: "0755" },
-    ...Object.assign({}, ...hostsWithOwnBmc(cloud).map(({ name }) => ownBmcFiles(name))),
+    ...Object.fromEntries(
+      hostsWithOwnBmc(cloud).flatMap(({ name }) => Object.entries(ownBmcFiles(name))),
+    ),
   };
 }
 

@@ -1,8 +1,8 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
-import test from "ava";
+import test, { type ExecutionContext } from "ava";
 import fc from "fast-check";
 import { z } from "zod";
 import {
@@ -533,14 +533,17 @@ test("a host's word for an interface, account or port goes before the common one
 });
 
 /** The example with its hosts in a file, in a folder of the test's own. */
-function withFile(change: (inventory: Options) => void = () => undefined): {
-  readonly stack: Options;
-  readonly folder: string;
-} {
+function withFile(
+  t: ExecutionContext,
+  change: (inventory: Options) => void = () => undefined,
+): { readonly stack: Options; readonly folder: string } {
   const { hosts, inventory, ...stack } = example();
   const content: Options = { hosts, ...(inventory as Options) };
   change(content);
   const folder = mkdtempSync(path.join(tmpdir(), "openstack-ha-config-"));
+  t.teardown(() => {
+    rmSync(folder, { recursive: true });
+  });
   mkdirSync(path.join(folder, "inventory"));
   writeFileSync(path.join(folder, "inventory/prod.yaml"), stringify(content));
   return { stack: { ...stack, inventory: { file: "inventory/prod.yaml" } }, folder };
@@ -556,12 +559,12 @@ function mistakesWithFile(stack: Options, folder: string): readonly string[] {
 }
 
 test("hosts in a file of their own give the same cloud", (t) => {
-  const { stack, folder } = withFile();
+  const { stack, folder } = withFile(t);
   t.deepEqual(parseSource(withInventoryFile(stack, folder), names), parseCloud(example(), names));
 });
 
 test("mistakes in the file are told by its name and the key there, with the words of the stack's file", (t) => {
-  const { stack, folder } = withFile((inventory) => {
+  const { stack, folder } = withFile(t, (inventory) => {
     set(inventory, "hosts[1].id", 11);
     set(inventory, "nics.storage.nmae", "x");
     set(inventory, "ssh.user", "a b");
@@ -579,7 +582,7 @@ test("mistakes in the file are told by its name and the key there, with the word
 });
 
 test("hosts are in one place, and the file is there and can be read", (t) => {
-  const { stack, folder } = withFile();
+  const { stack, folder } = withFile(t);
   t.deepEqual(mistakesWithFile({ ...stack, hosts: [] }, folder), [
     "openstack-ha:hosts: inventory.file is set, and inventory/prod.yaml decides over it; move it there",
   ]);

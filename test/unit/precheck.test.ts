@@ -8,7 +8,6 @@ import {
   parseFacts,
   parseRefusal,
   type BmcFacts,
-  type Facts,
   type HostFacts,
   type Link,
   type Unreached,
@@ -140,7 +139,7 @@ function deploy(facts: Draft): void {
   facts.hosts.ctl1!.addresses.push({ nic: "bond0.110", address: "10.20.0.10", prefix: 24 });
 }
 
-const judged = (facts: Draft): Finding[] => judge(cloud, facts as Facts, keys);
+const judged = (facts: Draft): Finding[] => judge(cloud, facts, keys);
 
 test("hosts that are as the inventory says: nothing is wrong", (t) => {
   t.deepEqual(judged(good()), []);
