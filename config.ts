@@ -1,7 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { Cloud, HostConfig, Names, Role, SecretInputs } from "./config/cloud";
 import { ConfigError } from "./config/errors";
-import { parseCloud } from "./config/parse";
+import { parseSource } from "./config/parse";
+import { withInventoryFile } from "./config/source";
 
 /**
  * The only door to configuration: nothing else reads `pulumi.Config`.
@@ -12,7 +13,8 @@ import { parseCloud } from "./config/parse";
 
 export type * from "./config/cloud";
 export { ConfigError } from "./config/errors";
-export { parseCloud } from "./config/parse";
+export { parseCloud, parseSource } from "./config/parse";
+export { type Source, withInventoryFile } from "./config/source";
 export { networkNames, roles } from "./config/schema";
 
 /** The hosts that have a role, by id. */
@@ -20,17 +22,31 @@ export function hostsWith(cloud: Cloud, role: Role): readonly HostConfig[] {
   return cloud.hosts.filter((host) => host.roles.includes(role));
 }
 
+/** The controllers whose management controller has a password of its own. */
+export function hostsWithOwnBmc(cloud: Pick<Cloud, "hosts">): readonly HostConfig[] {
+  return cloud.hosts.filter(({ roles, bmc }) => roles.includes("controller") && bmc?.ownPassword);
+}
+
+/** Passwords that are not ours to make, because the machines have them already. */
+export function givenPasswords(cloud: Pick<Cloud, "backend" | "hosts">): readonly string[] {
+  if (cloud.backend !== "inventory") return [];
+  const names = cloud.hosts.flatMap(({ name, bmc }) =>
+    bmc ? [bmc.ownPassword ? `bmc-${name}` : "pacemaker-bmc"] : [],
+  );
+  return [...new Set(names)].sort();
+}
+
 /**
  * Reads the stack's configuration.
  *
- * @throws ConfigError listing every mistake.
+ * @throws ConfigError listing every mistake; that of a missing password only where this is no preview.
  */
 export function loadCloud(): Cloud {
   const names = currentNames();
   const raw = readStack(names.project);
-  const cloud = parseCloud(raw, names);
+  const cloud = parseSource(withInventoryFile(raw), names);
   // Pulumi decrypts before it hands over, so only this tells an encrypted value from one in clear text.
-  const exposed = ["seed", "secrets"].filter(
+  const exposed = ["seed", "secrets", "sshPrivateKey"].filter(
     (key) => key in raw && !isStoredAsSecret(`${names.project}:${key}`),
   );
   if (exposed.length > 0) {
@@ -46,6 +62,18 @@ export function loadCloud(): Cloud {
       })),
     );
   }
+  const secrets = (raw.secrets ?? {}) as Record<string, string>;
+  const missing = givenPasswords(cloud).filter((name) => !(name in secrets));
+  if (missing.length > 0 && !pulumi.runtime.isDryRun()) {
+    throw new ConfigError(
+      names,
+      missing.map((name) => ({
+        path: `secrets.${name}`,
+        what: "is missing, and the management controllers have a password already",
+        fix: `set it: pulumi config set --secret --path ${names.project}:secrets.${name}`,
+      })),
+    );
+  }
   return cloud;
 }
 
@@ -56,7 +84,7 @@ export function loadCloud(): Cloud {
  */
 export function loadSecretInputs(): SecretInputs {
   const names = currentNames();
-  const { seed, secrets } = readStack(names.project);
+  const { seed, secrets, sshPrivateKey } = readStack(names.project);
   if (seed === undefined && !pulumi.runtime.isDryRun()) {
     throw new ConfigError(names, [
       {
@@ -69,10 +97,10 @@ export function loadSecretInputs(): SecretInputs {
   return {
     seed: seed === undefined ? undefined : pulumi.secret(seed as string),
     overrides: Object.fromEntries(
-      Object.entries((secrets ?? {}) as Record<string, string>).map(([name, value]) => [
-        name,
-        pulumi.secret(value),
-      ]),
+      Object.entries({
+        ...(secrets as Record<string, string> | undefined),
+        ...(sshPrivateKey === undefined ? {} : { "ssh-deployer": sshPrivateKey as string }),
+      }).map(([name, value]) => [name, pulumi.secret(value)]),
     ),
   };
 }

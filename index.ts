@@ -2,8 +2,8 @@ import { isWhole } from "./catalogue";
 import { loadCloud } from "./config";
 import { Haproxy } from "./components/ha/haproxy";
 import { Pacemaker } from "./components/ha/pacemaker";
+import { hosts } from "./components/hosts/backend";
 import { Base } from "./components/hosts/base";
-import { Lab } from "./components/hosts/lab";
 import { Cinder } from "./components/openstack/cinder";
 import { Content } from "./components/openstack/content";
 import { Glance } from "./components/openstack/glance";
@@ -30,8 +30,7 @@ import { Secrets } from "./secrets";
 const cloud = loadCloud();
 const secrets = new Secrets(cloud);
 
-const machines = new Lab("lab", { cloud, secrets });
-const base = new Base({ cloud, secrets, hosts: machines.hosts });
+const base = new Base({ cloud, secrets, hosts: hosts(cloud, secrets) });
 const context = { cloud, secrets, hosts: base.ready };
 
 const pacemaker = new Pacemaker(context);

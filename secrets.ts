@@ -72,11 +72,13 @@ export class Secrets {
     });
   }
 
-  /** The public half of a key pair: `ssh-ed25519 AAAA…`, as authorized_keys, known_hosts and `hostKey` take it. */
+  /** The public half of a key pair, or what the configuration says of a host that has one already: `ssh-ed25519 AAAA…`, as authorized_keys, known_hosts and `hostKey` take it. */
   publicKey(name: SshSecretName): pulumi.Output<string> {
     if (this.entry(name).kind !== "ssh") {
       throw new Error(`${name} is not a key pair`);
     }
+    const pinned = this.cloud.hosts.find((host) => name === `ssh-host-${host.name}`)?.ssh.hostKey;
+    if (pinned !== undefined) return pulumi.secret(pinned);
     return this.once(`${name} public`, () => this.derive(name, (key) => sshKeyPair(key).publicKey));
   }
 

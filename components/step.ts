@@ -110,7 +110,7 @@ export class Step extends command.remote.Command {
       name,
       {
         connection: args.host.connection,
-        create: RUNNER,
+        create: asRoot(args.host, RUNNER),
         stdin: stepDocument(args),
         addPreviousOutputInEnv: false,
       },
@@ -134,6 +134,11 @@ export class Step extends command.remote.Command {
       ),
     );
   }
+}
+
+/** A command as it is sent to a host, which may be reached as somebody else than root. */
+export function asRoot({ sudo }: Pick<Host, "sudo">, text: string): string {
+  return sudo ? `sudo -n ${text}` : text;
 }
 
 /** Settings that every connection of ours shares. */

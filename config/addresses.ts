@@ -175,8 +175,8 @@ function range(cidr: Cidr): string {
 
 const MACHINE = "the machine that runs the lab";
 
-function claimMachine({ settings: { lab } }: Candidate, book: AddressBook): void {
-  if (!lab) {
+function claimMachine({ settings: { lab, backend } }: Candidate, book: AddressBook): void {
+  if (!lab || backend !== "lab") {
     return;
   }
   for (const [network, cidr] of book.cidrs) {
@@ -271,9 +271,9 @@ function claimVips({ settings: { vips } }: Candidate, book: AddressBook): void {
 }
 
 /** One offset places all the management controllers, so the first that has no room is told. */
-function claimBmcs({ settings: { lab }, hosts }: Candidate, book: AddressBook): void {
+function claimBmcs({ settings: { lab, backend }, hosts }: Candidate, book: AddressBook): void {
   const cidr = book.cidrs.get("management");
-  if (!cidr || !lab) {
+  if (!cidr || !lab || backend !== "lab") {
     return;
   }
   for (const { name, id, addresses } of hosts) {

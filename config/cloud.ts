@@ -25,6 +25,37 @@ export interface Bmc {
   /** UDP port. */
   readonly port: number;
   readonly user: string;
+  /** Its password is the secret `bmc-HOST`, not the one that all have. */
+  readonly ownPassword: boolean;
+}
+
+/** How a host's SSH server is reached. */
+export interface SshAccess {
+  readonly address: string;
+  /** TCP port. */
+  readonly port: number;
+  /** Any other than root uses `sudo`. */
+  readonly user: string;
+  /** As in known_hosts, without the name. Undefined where the host is given a key of the stack's own. */
+  readonly hostKey?: string;
+}
+
+/** An interface that the host's own network configuration makes. */
+export interface NicConfig {
+  readonly name: string;
+  readonly mac?: string;
+  /** Ports of the bond that it is, or is a VLAN of. */
+  readonly bond?: readonly string[];
+}
+
+/** `provider` is a port on the external network without an address. */
+export type PortName = NetworkName | "provider";
+
+/** What inventory hosts have in common. */
+export interface InventoryOptions {
+  /** A host that all others are reached through. */
+  readonly bastion?: SshAccess;
+  readonly confinesGuests: boolean;
 }
 
 export interface HostConfig {
@@ -36,7 +67,13 @@ export interface HostConfig {
   /** What the host shares its fate with; the host's own name where none was given. */
   readonly failureDomain: string;
   readonly addresses: Readonly<Record<NetworkName, string>>;
-  readonly bmc: Bmc;
+  readonly ssh: SshAccess;
+  /** Each controller has one. */
+  readonly bmc?: Bmc;
+  /** Those that are named; a backend that makes hosts names its own. */
+  readonly ports: Readonly<Partial<Record<PortName, NicConfig>>>;
+  /** Whole disks for the store. None: a file, or what the backend makes. */
+  readonly disks: readonly string[];
 }
 
 export interface LabOptions {
@@ -80,6 +117,7 @@ export interface Cloud {
   /** By id. */
   readonly hosts: readonly HostConfig[];
   readonly lab: LabOptions;
+  readonly inventory: InventoryOptions;
   readonly corosync: CorosyncOptions;
   readonly pacemaker: PacemakerOptions;
   readonly haproxy: HaproxyOptions;

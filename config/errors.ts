@@ -6,6 +6,8 @@ export interface Mistake {
   readonly path: string;
   readonly what: string;
   readonly fix: string;
+  /** Although `hosts` and `inventory` are in a file of their own. */
+  readonly inStack?: boolean;
 }
 
 /**
@@ -19,9 +21,14 @@ export class ConfigError extends pulumi.RunError {
   /** The mistakes as lines of text. */
   readonly lines: readonly string[];
 
-  constructor(names: { project: string; stack: string }, mistakes: readonly Mistake[]) {
+  /** @param file Where `hosts` and the options of `inventory` are written, if not in the stack's file. */
+  constructor(
+    names: { project: string; stack: string },
+    mistakes: readonly Mistake[],
+    file?: string,
+  ) {
     const lines = mistakes.map(
-      ({ path, what, fix }) => `${names.project}:${path}: ${what}; ${fix}`,
+      (mistake) => `${placeOf(mistake, names.project, file)}: ${mistake.what}; ${mistake.fix}`,
     );
     const count = mistakes.length === 1 ? "a mistake" : `${mistakes.length} mistakes`;
     super([`the configuration of stack ${names.stack} has ${count}:`, ...lines].join("\n"));
@@ -29,6 +36,18 @@ export class ConfigError extends pulumi.RunError {
     this.mistakes = mistakes;
     this.lines = lines;
   }
+}
+
+/** The key as a person finds it: `openstack-ha:vips.public`, or `inventory/production.yaml: hosts[1].id`. */
+export function placeOf(
+  { path, inStack }: Pick<Mistake, "path" | "inStack">,
+  project: string,
+  file?: string,
+): string {
+  const own = /^(?:inventory\.(?!file$)|(?=hosts\b))/.exec(path);
+  return file !== undefined && own && !inStack
+    ? `${file}: ${path.slice(own[0].length)}`
+    : `${project}:${path}`;
 }
 
 /** `hosts[1].id` from `["hosts", 1, "id"]`. */

@@ -28,6 +28,7 @@ export function explain(
 }
 
 const MISSING = "is missing";
+const SECRET_OPTIONS: readonly string[] = ["seed", "secrets", "sshPrivateKey"];
 
 function mistakesOf(issue: z.core.$ZodIssue, schema: JsonSchema, raw: unknown): Mistake[] {
   if (issue.code === "unrecognized_keys") {
@@ -42,7 +43,7 @@ function mistakesOf(issue: z.core.$ZodIssue, schema: JsonSchema, raw: unknown): 
   const path = formatPath(issue.path);
   const node = schemaAt(schema, issue.path);
   // Secrets are named, never shown.
-  const isSecret = issue.path[0] === "seed" || issue.path[0] === "secrets";
+  const isSecret = SECRET_OPTIONS.includes(String(issue.path[0]));
   const value = valueAt(raw, issue.path);
   const shown = isSecret ? "the value" : JSON.stringify(value);
 

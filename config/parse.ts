@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import type { Cloud, HostConfig, Names, Network, NetworkName } from "./cloud";
+import type { Bmc, Cloud, HostConfig, Names, Network, NetworkName } from "./cloud";
 import { ConfigError } from "./errors";
 import { explain } from "./explain";
 import { formatAddress, parseAddress, parseCidr, upperHalf } from "./network";
@@ -8,24 +8,36 @@ import {
   hostSchema,
   jsonSchema,
   networkNames,
+  portNames,
   roles,
   type HostSettings,
   type Settings,
 } from "./schema";
 import type { Candidate } from "./rules";
 import { checkSemantics } from "./semantics";
+import { type Source, UNREADABLE } from "./source";
 
 /** UDP port of IPMI. */
 const BMC_PORT = 623;
 const BMC_USER = "admin";
 
 /** Corosync's token in milliseconds where none is set; why, see the schema. */
-const DEFAULT_TOKEN: Readonly<Record<Settings["backend"], number>> = { lab: 500 };
+const DEFAULT_TOKEN: Readonly<Record<Settings["backend"], number>> = {
+  lab: 500,
+  libvirt: 1000,
+  inventory: 1000,
+};
 
 /** How guests run and their packets are switched, where it is not said. */
-const DEFAULT_VIRT_TYPE: Readonly<Record<Settings["backend"], "kvm" | "qemu">> = { lab: "qemu" };
+const DEFAULT_VIRT_TYPE: Readonly<Record<Settings["backend"], "kvm" | "qemu">> = {
+  lab: "qemu",
+  libvirt: "kvm",
+  inventory: "kvm",
+};
 const DEFAULT_DATAPATH: Readonly<Record<Settings["backend"], "kernel" | "userspace">> = {
   lab: "userspace",
+  libvirt: "kernel",
+  inventory: "kernel",
 };
 
 /**
@@ -35,13 +47,26 @@ const DEFAULT_DATAPATH: Readonly<Record<Settings["backend"], "kernel" | "userspa
  * @throws ConfigError listing every mistake.
  */
 export function parseCloud(raw: unknown, names: Names): Cloud {
+  return parseSource({ raw: raw as Source["raw"], mistakes: [] }, names);
+}
+
+/**
+ * The same for options of which some may be in a file of their own.
+ *
+ * @throws ConfigError listing every mistake.
+ */
+export function parseSource({ raw, file, mistakes: earlier }: Source, names: Names): Cloud {
+  if (earlier.some(({ path }) => path === UNREADABLE)) {
+    throw new ConfigError(names, earlier);
+  }
   const result = configSchema.safeParse(raw);
   const mistakes = [
+    ...earlier,
     ...(result.success ? [] : explain(result.error.issues, jsonSchema(), raw)),
     ...checkSemantics(soundParts(raw)),
   ];
   if (!result.success || mistakes.length > 0) {
-    throw new ConfigError(names, mistakes);
+    throw new ConfigError(names, mistakes, file);
   }
   return deepFreeze(complete(result.data, names));
 }
@@ -99,7 +124,7 @@ function soundValue(schema: z.ZodType, value: unknown): unknown {
 
 function complete(settings: Settings, names: Names): Cloud {
   const bases = byNetwork((name) => parseCidr(settings.networks[name].cidr)!.base);
-  const { lab, corosync } = settings;
+  const { lab, inventory, corosync } = settings;
   return {
     project: names.project,
     stack: names.stack,
@@ -107,10 +132,16 @@ function complete(settings: Settings, names: Names): Cloud {
     backend: settings.backend,
     networks: byNetwork((name) => network(name, settings)),
     vips: settings.vips,
-    hosts: settings.hosts.map((host) => hostConfig(host, bases, lab)).sort((a, b) => a.id - b.id),
+    hosts: settings.hosts
+      .map((host) => hostConfig(host, bases, settings))
+      .sort((a, b) => a.id - b.id),
     lab: {
       ...lab,
       machineAddresses: byNetwork((name) => formatAddress(bases[name] + lab.machineId)),
+    },
+    inventory: {
+      ...(inventory.ssh.bastion ? { bastion: inventory.ssh.bastion } : {}),
+      confinesGuests: inventory.confinesGuests,
     },
     corosync: { ...corosync, token: corosync.token ?? DEFAULT_TOKEN[settings.backend] },
     pacemaker: settings.pacemaker,
@@ -159,23 +190,72 @@ function network(name: NetworkName, settings: Settings): Network {
 function hostConfig(
   host: HostSettings,
   bases: Readonly<Record<NetworkName, number>>,
-  lab: Settings["lab"],
+  settings: Settings,
 ): HostConfig {
   const addresses = byNetwork(
     (name) => host.addresses[name] ?? formatAddress(bases[name] + host.id),
   );
+  const { bmc } =
+    settings.backend === "inventory"
+      ? inventoryBmc(host, settings)
+      : { bmc: madeBmc(addresses.management, settings) };
+  const { ssh } = settings.inventory;
   return {
     name: host.name,
     id: host.id,
     roles: roles.filter((role) => host.roles.includes(role)),
     failureDomain: host.failureDomain ?? host.name,
     addresses,
-    bmc: {
-      address: formatAddress(parseAddress(addresses.management)! + lab.bmcOffset),
-      port: BMC_PORT,
-      user: BMC_USER,
+    ssh: {
+      address: host.ssh?.address ?? addresses.management,
+      port: host.ssh?.port ?? ssh.port,
+      user: host.ssh?.user ?? ssh.user,
+      ...(host.ssh?.hostKey === undefined ? {} : { hostKey: host.ssh.hostKey }),
     },
+    ...(bmc ? { bmc } : {}),
+    ports: ports(host, settings),
+    disks: host.disks ?? [],
   };
+}
+
+/** Of a host that this program makes. */
+function madeBmc(management: string, { lab }: Settings): Bmc {
+  return {
+    address: formatAddress(parseAddress(management)! + lab.bmcOffset),
+    port: BMC_PORT,
+    user: BMC_USER,
+    ownPassword: false,
+  };
+}
+
+function inventoryBmc({ bmc }: HostSettings, { inventory }: Settings): { bmc?: Bmc } {
+  return bmc === undefined
+    ? {}
+    : {
+        bmc: {
+          address: bmc.address,
+          port: bmc.port ?? inventory.bmc.port,
+          user: bmc.user ?? inventory.bmc.user,
+          ownPassword: bmc.ownPassword,
+        },
+      };
+}
+
+/** A host's own word for an interface goes before the common one. */
+function ports(host: HostSettings, { inventory }: Settings): HostConfig["ports"] {
+  return Object.fromEntries(
+    portNames.flatMap((port) => {
+      const nic = host.nics?.[port] ?? inventory.nics[port];
+      return nic === undefined
+        ? []
+        : [
+            [
+              port,
+              Object.fromEntries(Object.entries(nic).filter(([, value]) => value !== undefined)),
+            ],
+          ];
+    }),
+  );
 }
 
 function byNetwork<T>(value: (name: NetworkName) => T): Record<NetworkName, T> {

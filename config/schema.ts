@@ -9,6 +9,7 @@ import { z } from "zod";
 
 export const roles = ["controller", "compute", "network", "storage"] as const;
 export const networkNames = ["management", "tunnel", "storage", "external"] as const;
+export const backends = ["lab", "libvirt", "inventory"] as const;
 
 /** Text of one form. The message reads `"<value>" <what>; <fix>`. */
 function text(pattern: RegExp, what: string, fix: string) {
@@ -65,6 +66,72 @@ const network = z
   })
   .meta({ examples: [{ cidr: "10.77.0.0/24" }] });
 
+const sshUser = text(
+  /^[a-z_][a-z0-9_-]{0,31}$/,
+  "is not a user name",
+  "write the account that this program logs in as, such as root",
+).describe(
+  "Account that this program logs in as. Any other than root has to be allowed `sudo` without a password. Default root.",
+);
+
+const port = (description: string) => integer(1, 65535, description);
+
+const hostKey = text(
+  /^(?:ssh-ed25519|ecdsa-sha2-nistp(?:256|384|521)|ssh-rsa) [A-Za-z0-9+/]+={0,2}$/,
+  "is not a host key as known_hosts has it, without the name before and the comment behind",
+  "write its kind and its base64, as `ssh-keyscan -t ed25519 HOST` shows them, and compare with the host's console",
+).meta({
+  description: "The SSH server's own key, so that no other machine is taken for it.",
+  examples: ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0K..."],
+});
+
+const interfaceName = text(
+  /^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$/,
+  "is not the name of a network interface",
+  "write it as `ip link` shows it, 15 characters at most",
+).meta({ description: "The interface, as `ip link` shows it.", examples: ["bond0.110"] });
+
+export const portNames = [...networkNames, "provider"] as const;
+
+/** An entry for each network, and one for the port of the guests' external network. */
+function ports<T extends z.ZodType>(port: T) {
+  return z.strictObject(
+    Object.fromEntries(portNames.map((name) => [name, port.optional()])) as Record<
+      (typeof portNames)[number],
+      z.ZodOptional<T>
+    >,
+  );
+}
+
+/** What is said of an interface of one host. */
+const nic = z
+  .strictObject({
+    name: interfaceName,
+    mac: text(
+      /^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$/,
+      "is not a MAC address",
+      "write six pairs of lower-case hexadecimal digits with colons, as `ip link` shows them",
+    )
+      .meta({
+        description:
+          "Its MAC address, by which the precheck knows that this is the machine it is meant to be.",
+        examples: ["52:54:00:12:34:56"],
+      })
+      .optional(),
+    bond: z
+      .array(interfaceName)
+      .min(2)
+      .meta({
+        description:
+          "The ports of the bond that it is, or is a VLAN of; the precheck looks whether each is in it and has a carrier.",
+        examples: [["eno1", "eno2"]],
+      })
+      .optional(),
+  })
+  .describe("An interface that the host's own network configuration makes; none is changed.");
+
+const commonNic = nic.omit({ mac: true }).describe("An interface that has this name on all hosts.");
+
 const host = z.strictObject({
   name: label("host name")
     .max(15)
@@ -100,7 +167,115 @@ const host = z.strictObject({
     })
     .describe("Addresses that do not follow from the id.")
     .prefault({}),
+  ssh: z
+    .strictObject({
+      address: address
+        .describe("Where its SSH server is reached. Default: its management address.")
+        .optional(),
+      port: port("TCP port of its SSH server. Default: that of inventory.ssh.").optional(),
+      user: sshUser
+        .describe("As in inventory.ssh, for this host. Default: the one there.")
+        .optional(),
+      hostKey: hostKey.optional(),
+    })
+    .describe("How the host is reached. For backend inventory.")
+    .optional(),
+  bmc: z
+    .strictObject({
+      address,
+      port: port("UDP port. Default: that of inventory.bmc.").optional(),
+      user: z
+        .string()
+        .min(1)
+        .max(16)
+        .describe("Account with the right to switch power. Default: that of inventory.bmc.")
+        .optional(),
+      ownPassword: z
+        .boolean()
+        .describe(
+          "Whether its password is the secret bmc-HOST, and not the one that all have, pacemaker-bmc. Default false.",
+        )
+        .default(false),
+    })
+    .describe("Its management controller, which speaks IPMI 2.0. For backend inventory.")
+    .optional(),
+  nics: ports(nic)
+    .describe("Its interfaces, where they are not those of inventory.nics. For backend inventory.")
+    .optional(),
+  disks: z
+    .array(
+      text(
+        /^\/dev\/[A-Za-z0-9_.:+/-]+$/,
+        "is not the path of a disk",
+        "write one that stays the same, such as /dev/disk/by-id/nvme-eui.0025385b01404e5a",
+      ),
+    )
+    .meta({
+      description:
+        "Whole, empty disks that a storage host gives to the store. An empty list: a file of ceph.osdFileGiB. For backend inventory.",
+      examples: [["/dev/disk/by-id/nvme-eui.0025385b01404e5a"]],
+    })
+    .optional(),
 });
+
+const inventory = z
+  .strictObject({
+    file: text(
+      /^[^\0]+\.ya?ml$/,
+      "is not the name of a YAML file",
+      "write its path from the project's folder, such as inventory/production.yaml",
+    )
+      .meta({
+        description:
+          "A YAML file with `hosts`, as openstack-ha:hosts, and the other options of this block; neither is in the stack's file then.",
+        examples: ["inventory/production.yaml"],
+      })
+      .optional(),
+    ssh: z
+      .strictObject({
+        user: sshUser.default("root"),
+        port: port("TCP port of the hosts' SSH servers. Default 22.").default(22),
+        bastion: z
+          .strictObject({
+            address: z
+              .string()
+              .min(1)
+              .meta({
+                description: "Its address or name.",
+                examples: ["bastion.example.org"],
+              }),
+            port: port("TCP port. Default 22.").default(22),
+            user: sshUser.default("root"),
+            hostKey,
+          })
+          .describe("A host that all others are reached through, with the same key.")
+          .optional(),
+      })
+      .describe("How hosts are reached.")
+      .prefault({}),
+    bmc: z
+      .strictObject({
+        user: z
+          .string()
+          .min(1)
+          .max(16)
+          .describe("Account with the right to switch power. Default admin.")
+          .default("admin"),
+        port: port("UDP port. Default 623.").default(623),
+      })
+      .describe("What the hosts' management controllers have in common.")
+      .prefault({}),
+    nics: ports(commonNic)
+      .describe("Interfaces that have the same name on all hosts.")
+      .prefault({}),
+    confinesGuests: z
+      .boolean()
+      .describe(
+        "Whether the hosts can confine a guest by cgroups and namespaces of its own, as any machine can. Default true; false where hosts are themselves containers.",
+      )
+      .default(true),
+  })
+  .describe("Existing machines; only for backend inventory.");
 
 const lab = z
   .strictObject({
@@ -542,14 +717,9 @@ export const configSchema = z.strictObject({
     .describe("Region that the endpoints are registered in. Default RegionOne.")
     .default("RegionOne"),
   backend: z
-    .enum(["lab"], {
-      error: ({ input }) =>
-        input === "libvirt" || input === "inventory"
-          ? `${input} is not supported yet; use lab`
-          : undefined,
-    })
+    .enum(backends)
     .describe(
-      "What the hosts are made of: `lab` makes them as containers on this machine. Default lab.",
+      "What the hosts are made of: `lab` makes them as containers on this machine, `libvirt` as virtual machines; `inventory` takes existing machines. Default lab.",
     )
     .default("lab"),
   networks: z
@@ -581,6 +751,7 @@ export const configSchema = z.strictObject({
     examples: [[{ name: "ctl1", roles: ["controller"], id: 11 }]],
   }),
   lab: lab.prefault({}),
+  inventory: inventory.prefault({}),
   corosync: corosync.prefault({}),
   pacemaker: pacemaker.prefault({}),
   haproxy: haproxy.prefault({}),
@@ -603,6 +774,14 @@ export const configSchema = z.strictObject({
     .string()
     .min(minimumSeedLength)
     .describe("The secret that all passwords and keys are derived from.")
+    .optional(),
+  sshPrivateKey: z
+    .string()
+    .regex(/^-----BEGIN [A-Z ]*PRIVATE KEY-----\n[\s\S]+\n-----END [A-Z ]*PRIVATE KEY-----\n?$/, {
+      error: () =>
+        "the value is not a private key; use the text of a file as ssh-keygen writes it, without a passphrase",
+    })
+    .describe("The key that hosts are reached with. Default: one derived from the seed.")
     .optional(),
   secrets: z
     .record(z.string(), z.string())

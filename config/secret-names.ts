@@ -37,6 +37,13 @@ function account<const Name extends string>(name: Name, title: string) {
 }
 
 export const secretCatalogue = {
+  bmc: {
+    kind: "password",
+    meaning: "a management controller that has a password of its own (bmc.ownPassword)",
+    neededBy: ["pacemaker"],
+    per: "host",
+    length: 16,
+  },
   "ceph-admin": { kind: "cephx", meaning: "Ceph's administrator", neededBy: ["ceph"] },
   "ceph-cinder": {
     kind: "cephx",
@@ -181,8 +188,13 @@ export function rotatableNames(hosts: readonly string[]): string[] {
 }
 
 /** The names that `secrets` can set by hand: the passwords. */
-export function overridableNames(): string[] {
+export function overridableNames(hosts: readonly string[]): string[] {
   return Object.entries<SecretEntry>(secretCatalogue)
     .filter(([, { kind }]) => kind === "password")
-    .map(([name]) => name);
+    .flatMap(([name, { per }]) => (per ? hosts.map((host) => `${name}-${host}`) : [name]));
+}
+
+/** Whether it is what machines have that exist: their passwords are as whoever set them up liked them. */
+export function isGiven(name: string): boolean {
+  return name === "pacemaker-bmc" || name.startsWith("bmc-");
 }

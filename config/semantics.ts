@@ -1,9 +1,10 @@
 import { checkAddresses, checkNetworks } from "./addresses";
 import type { Role } from "./cloud";
 import { chooseAmong, type Mistake } from "./errors";
+import { checkInventory } from "./inventory";
 import type { Candidate, PlacedHost, Report } from "./rules";
 import { minimumSeedLength } from "./schema";
-import { findSecret, overridableNames, rotatableNames } from "./secret-names";
+import { findSecret, isGiven, overridableNames, rotatableNames } from "./secret-names";
 
 /** Every rule that the schema cannot say, because it needs more than one value. */
 export function checkSemantics(candidate: Candidate): Mistake[] {
@@ -15,6 +16,7 @@ export function checkSemantics(candidate: Candidate): Mistake[] {
   checkAddresses(candidate, cidrs, duplicates, report);
   checkControllers(candidate, report);
   checkRoles(candidate, report);
+  checkInventory(candidate, report);
   checkStore(candidate, report);
   checkFlavors(candidate, report);
   checkGaleraTimes(candidate, report);
@@ -395,7 +397,20 @@ function checkSecrets({ settings, hosts, allHosts }: Candidate, report: Report):
         "leave it out, and rotate it with secretVersions",
       );
     } else if (!known) {
-      report(`secrets.${name}`, "there is no such password", chooseAmong(name, overridableNames()));
+      report(
+        `secrets.${name}`,
+        "there is no such password",
+        chooseAmong(name, overridableNames(names)),
+      );
+    } else if (settings.backend === "inventory" && isGiven(name)) {
+      // ipmitool reads it from a file, and IPMI 2.0 knows 20 bytes.
+      if (!/^[\x21-\x7e]{1,20}$/.test(value)) {
+        report(
+          `secrets.${name}`,
+          "the value is no password that IPMI takes",
+          "use 1 to 20 letters, digits and signs of ASCII",
+        );
+      }
     } else if (!/^[A-Za-z0-9_.~-]+$/.test(value)) {
       // They are put into URLs and into the files of a dozen daemons, each with its own rules of quoting.
       report(

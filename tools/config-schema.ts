@@ -20,12 +20,16 @@ const secure: JsonSchema = {
 /** The text of config.schema.json. */
 export function stackFileSchema(project: string): string {
   const { properties = {}, required = [] } = jsonSchema();
-  const { seed, secrets, ...plain } = properties;
+  const { seed, secrets, sshPrivateKey, ...plain } = properties;
   const options: Record<string, JsonSchema> = {
     ...plain,
     seed: {
       ...secure,
       description: `${seed?.description ?? ""} At least ${minimumSeedLength} characters. Set it with: pulumi config set --secret ${project}:seed "$(openssl rand -base64 48)"`,
+    },
+    sshPrivateKey: {
+      ...secure,
+      description: `${sshPrivateKey?.description ?? ""} Set it with: pulumi config set --secret ${project}:sshPrivateKey < FILE`,
     },
     secrets: {
       type: "object",

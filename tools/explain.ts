@@ -130,7 +130,7 @@ function explainHost({ cloud, plan }: Subject, host: HostConfig): string {
       "addresses",
       Object.entries(host.addresses).map(([network, address]) => `${network} ${address}`),
     ],
-    ["powered by its BMC", [`${host.bmc.address}:${host.bmc.port}/udp`]],
+    ["powered by its BMC", host.bmc ? [`${host.bmc.address}:${host.bmc.port}/udp`] : []],
     ["fails together with", [`${host.failureDomain}: ${list(shares.map(({ name }) => name))}`]],
     ["carries", servicesOf(cloud, host).map(({ name, why }) => `${name}: ${why}`)],
     [

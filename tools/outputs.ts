@@ -1,7 +1,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { stringify } from "yaml";
-import type { Cloud } from "../config";
+import type { Cloud, SshAccess } from "../config";
 import { cloudFolder, type Outputs, stackCloud, stackName, stackOutputs } from "./stack";
 import { topologySvg } from "./topology";
 
@@ -11,6 +11,9 @@ import { topologySvg } from "./topology";
  */
 
 const ONLY_OWNER = 0o600;
+const SSH_PORT = 22;
+/** What the host that others are reached through is called in these files; no host of a cloud has a dot in its name. */
+const BASTION = "bastion.inventory";
 
 function main(): void {
   const stack = stackName();
@@ -27,7 +30,7 @@ function main(): void {
   write("clouds.yaml", cloudsYaml(stack, outputs));
   write("openrc", openrc(outputs));
   write("id_ed25519", outputs.sshPrivateKey);
-  write("known_hosts", knownHosts(cloud, outputs));
+  write("known_hosts", knownHosts(cloud, outputs.sshHostKeys));
   write("ssh_config", sshConfig(cloud, folder));
   write("topology.svg", topologySvg(cloud), 0o644);
 
@@ -78,22 +81,35 @@ export function openrc(outputs: Outputs): string {
     .join("");
 }
 
-function knownHosts(cloud: Cloud, outputs: Outputs): string {
-  return cloud.hosts
-    .map(
-      (host) =>
-        `${host.name},${host.addresses.management} ${outputs.sshHostKeys[host.name] ?? ""}\n`,
-    )
-    .join("");
+export function knownHosts(cloud: Cloud, keys: Outputs["sshHostKeys"]): string {
+  const line = (name: string, { address, port }: SshAccess, key: string): string =>
+    `${name},${port === SSH_PORT ? address : `[${address}]:${port}`} ${key}\n`;
+  const { bastion } = cloud.inventory;
+  return [
+    ...cloud.hosts.map((host) => line(host.name, host.ssh, keys[host.name] ?? "")),
+    ...(bastion ? [line(BASTION, bastion, bastion.hostKey ?? "")] : []),
+  ].join("");
 }
 
-function sshConfig(cloud: Cloud, folder: string): string {
-  const hosts = cloud.hosts.map(
-    (host) => `Host ${host.name}\n  HostName ${host.addresses.management}\n`,
-  );
+/** @param folder Where the key and known_hosts are. */
+export function sshConfig(cloud: Cloud, folder: string): string {
+  const host = (name: string, { address, port, user }: SshAccess, ...more: string[]): string =>
+    [
+      `Host ${name}`,
+      `  HostName ${address}`,
+      // known_hosts has it by its name.
+      `  HostKeyAlias ${name}`,
+      ...(port === SSH_PORT ? [] : [`  Port ${port}`]),
+      ...(user === "root" ? [] : [`  User ${user}`]),
+      ...more,
+      "",
+    ].join("\n");
+  const { bastion } = cloud.inventory;
+  const jump = bastion ? [`  ProxyJump ${BASTION}`] : [];
   return [
-    ...hosts,
-    `Host ${cloud.hosts.map((host) => host.name).join(" ")}
+    ...cloud.hosts.map(({ name, ssh }) => host(name, ssh, ...jump)),
+    ...(bastion ? [host(BASTION, bastion)] : []),
+    `Host ${[...cloud.hosts.map(({ name }) => name), ...(bastion ? [BASTION] : [])].join(" ")}
   User root
   IdentityFile ${folder}/id_ed25519
   IdentitiesOnly yes

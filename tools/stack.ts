@@ -2,12 +2,12 @@ import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { parse } from "yaml";
-import { type Cloud, parseCloud } from "../config";
+import { type Cloud, parseSource, type Source, withInventoryFile } from "../config";
 
 /** What the tools for people know of a stack: its configuration, its outputs, and where its files are. */
 
 const ROOT = path.join(__dirname, "..");
-const PROJECT = "openstack-ha";
+export const PROJECT = "openstack-ha";
 
 /** Folder of a stack's files for people; only their owner can read it. */
 export function cloudFolder(stack: string): string {
@@ -23,19 +23,48 @@ export function stackName(): string {
 
 /** The stack's configuration, by the same door as the program's. */
 export function stackCloud(stack: string): Cloud {
-  const all = JSON.parse(pulumi("config", "--json", "--stack", stack)) as Record<
-    string,
-    { value?: string; objectValue?: unknown; secret: boolean }
-  >;
-  const raw = Object.fromEntries(
+  return parseSource(stackSource(stack), { project: PROJECT, stack });
+}
+
+/** The stack's options as they are written, without secrets. */
+export function stackSource(stack: string): Source {
+  const all = JSON.parse(pulumi("config", "--json", "--stack", stack)) as StackConfig;
+  return withInventoryFile(
+    options(all, ({ secret }) => !secret),
+    ROOT,
+  );
+}
+
+/** The stack's secret options, in clear. */
+export function stackSecrets(stack: string): StackSecrets {
+  const all = JSON.parse(
+    pulumi("config", "--json", "--show-secrets", "--stack", stack),
+  ) as StackConfig;
+  return options(all, ({ secret }) => secret);
+}
+
+export interface StackSecrets {
+  readonly seed?: string;
+  readonly sshPrivateKey?: string;
+  readonly secrets?: Readonly<Record<string, string>>;
+}
+
+type StackConfig = Readonly<
+  Record<string, { value?: string; objectValue?: unknown; secret: boolean }>
+>;
+
+function options(
+  all: StackConfig,
+  wanted: (entry: { secret: boolean }) => boolean,
+): Record<string, unknown> {
+  return Object.fromEntries(
     Object.entries(all)
-      .filter(([key, entry]) => key.startsWith(`${PROJECT}:`) && !entry.secret)
+      .filter(([key, entry]) => key.startsWith(`${PROJECT}:`) && wanted(entry))
       .map(([key, entry]) => [
         key.slice(PROJECT.length + 1),
         entry.objectValue ?? scalar(entry.value),
       ]),
   );
-  return parseCloud(raw, { project: PROJECT, stack });
 }
 
 /** The same by the stack's file alone, where there is no state and no passphrase. */
@@ -46,8 +75,8 @@ export function fileCloud(stack: string): Cloud {
     .filter(([key]) => key.startsWith(`${PROJECT}:`))
     .map(([key, value]) => [key.slice(PROJECT.length + 1), value] as const)
     // Only a passphrase reads them, and they decide nothing of the plan.
-    .filter(([key]) => key !== "seed" && key !== "secrets");
-  return parseCloud(Object.fromEntries(raw), { project: PROJECT, stack });
+    .filter(([key]) => !["seed", "secrets", "sshPrivateKey"].includes(key));
+  return parseSource(withInventoryFile(Object.fromEntries(raw), ROOT), { project: PROJECT, stack });
 }
 
 /** The stack's outputs, secrets in clear. */

@@ -3,7 +3,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { type ServiceEntry, type ServiceName, servicesOf } from "../catalogue";
 import { CHECKS } from "../components/checks";
-import { stepDocument } from "../components/step";
+import { asRoot, RUNNER, stepDocument } from "../components/step";
 import type { Cloud, HostConfig } from "../config";
 import { Secrets } from "../secrets";
 import { cloudFolder, stackCloud, stackName } from "./stack";
@@ -70,7 +70,7 @@ async function hostHealth(cloud: Cloud, stack: string, host: HostConfig): Promis
     JSON.parse(checkDocument(cloud, host, entry, secrets)),
   );
   try {
-    const answer = await ssh(stack, host.name, JSON.stringify(documents));
+    const answer = await ssh(stack, host, JSON.stringify(documents));
     return (JSON.parse(answer) as CheckResult[]).map((result) => ({
       service: result.service,
       host: host.name,
@@ -104,10 +104,11 @@ export function checkDocument(
   });
 }
 
-function ssh(stack: string, host: string, input: string): Promise<string> {
+function ssh(stack: string, host: HostConfig, input: string): Promise<string> {
   const config = path.join(cloudFolder(stack), "ssh_config");
+  const command = asRoot({ sudo: host.ssh.user !== "root" }, `${RUNNER} --check`);
   return new Promise((resolve, reject) => {
-    const child = spawn("ssh", ["-F", config, host, "/usr/local/sbin/openstack-ha-step --check"], {
+    const child = spawn("ssh", ["-F", config, host.name, command], {
       timeout: 1000 * (TIMEOUT + 10),
     });
     let out = "";

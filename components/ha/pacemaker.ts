@@ -1,5 +1,5 @@
 import type * as pulumi from "@pulumi/pulumi";
-import { type Cloud, hostsWith } from "../../config";
+import { type Bmc, type Cloud, hostsWith, hostsWithOwnBmc } from "../../config";
 import type { Host } from "../hosts/host";
 import { secret } from "../render";
 import { type After, type Context, everywhere, type PerHost, Service } from "../service";
@@ -7,6 +7,7 @@ import { type Check, type Files, scriptFile } from "../step";
 
 /** What the fence agent runs instead of ipmitool. */
 const IPMITOOL = "/usr/local/lib/openstack-ha/ipmitool";
+const BMC_PASSWORD = "/etc/openstack-ha/bmc-password";
 
 /**
  * Corosync and Pacemaker on every controller, fencing through the hosts' BMCs, and, in `resources`, what Pacemaker
@@ -71,8 +72,22 @@ export function pacemakerFiles(cloud: Cloud): Files {
       validate: ["corosync", "-t", "-c", "{}"],
     },
     // The password is in no cluster configuration and in no process list: the agent's ipmitool reads it from a file.
-    "/etc/openstack-ha/bmc-password": { content: `${secret("pacemaker-bmc")}\n`, mode: "0400" },
+    [BMC_PASSWORD]: { content: `${secret("pacemaker-bmc")}\n`, mode: "0400" },
     [IPMITOOL]: { content: scriptFile("pacemaker/ipmitool"), mode: "0755" },
+    ...Object.fromEntries(
+      hostsWithOwnBmc(cloud).flatMap(({ name }) => Object.entries(ownBmcFiles(name))),
+    ),
+  };
+}
+
+/** A controller whose management controller has another password than all others has the same two files to itself. */
+function ownBmcFiles(host: string): Files {
+  return {
+    [`${BMC_PASSWORD}-${host}`]: { content: `${secret(`bmc-${host}`)}\n`, mode: "0400" },
+    [`${IPMITOOL}-${host}`]: {
+      content: scriptFile("pacemaker/ipmitool").replace(BMC_PASSWORD, `${BMC_PASSWORD}-${host}`),
+      mode: "0755",
+    },
   };
 }
 
@@ -135,7 +150,7 @@ export function resourcesXml(
   hosts: readonly Pick<Host, "name" | "bmc" | "nics">[],
 ): string {
   return section("resources", [
-    ...hosts.map((host) => fenceDevice(host)),
+    ...hosts.flatMap(({ name, bmc }) => (bmc ? [fenceDevice(name, bmc)] : [])),
     virtualIp(cloud, "internal", "management", hosts),
     virtualIp(cloud, "public", "external", hosts),
     `  <clone id="haproxy-clone">
@@ -145,21 +160,21 @@ ${primitive("haproxy", { class: "systemd", type: "haproxy" }, {}, [{ name: "moni
   ]);
 }
 
-function fenceDevice(host: Pick<Host, "name" | "bmc">): string {
+function fenceDevice(host: string, bmc: Bmc): string {
   return primitive(
-    `fence-${host.name}`,
+    `fence-${host}`,
     { class: "stonith", type: "fence_ipmilan" },
     {
       // Without a cipher each call waits 10 s for the list of ciphers.
       cipher: 3,
-      ip: host.bmc.address,
-      ipmitool_path: IPMITOOL,
-      ipport: host.bmc.port,
+      ip: bmc.address,
+      ipmitool_path: bmc.ownPassword ? `${IPMITOOL}-${host}` : IPMITOOL,
+      ipport: bmc.port,
       lanplus: 1,
-      pcmk_host_list: host.name,
+      pcmk_host_list: host,
       // The BMC's own status says when power is off: no blind wait before asking it.
       power_wait: 0,
-      username: host.bmc.user,
+      username: bmc.user,
     },
     [{ name: "monitor", interval: "60s", timeout: "20s" }],
   );
@@ -181,7 +196,7 @@ function virtualIp(
       arp_interval: 50,
       cidr_netmask: cloud.networks[network].prefix,
       ip: cloud.vips[vip],
-      nic: hosts[0]?.nics[network] ?? network,
+      ...nicOf(network, hosts),
     },
     [
       { name: "monitor", interval: `${cloud.pacemaker.monitorSeconds}s`, timeout: "20s" },
@@ -189,6 +204,15 @@ function virtualIp(
       { name: "stop", interval: "0s", timeout: "20s" },
     ],
   );
+}
+
+/** Where it has one name on all hosts; otherwise the agent finds it by its network. */
+function nicOf(
+  network: "management" | "external",
+  hosts: readonly Pick<Host, "nics">[],
+): { nic?: string } {
+  const [nic, ...others] = new Set(hosts.map(({ nics }) => nics[network]));
+  return nic === undefined || others.length > 0 ? {} : { nic };
 }
 
 function galera(cloud: Cloud): string {

@@ -1,7 +1,7 @@
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import { carriers, servicesOf } from "../../catalogue";
-import type { Cloud } from "../../config";
+import { type Cloud, hostsWithOwnBmc } from "../../config";
 import type { Secrets } from "../../secrets";
 import { lines } from "../render";
 import { type Context, type PerHost, Service } from "../service";
@@ -9,6 +9,7 @@ import {
   type Check,
   type Files,
   RUNNER,
+  asRoot,
   retryDroppedConnection,
   scriptFile,
   sortedJson,
@@ -59,7 +60,7 @@ export class Base extends Service {
       `base-runner-${host.name}`,
       {
         connection: host.connection,
-        create: "sh -s",
+        create: asRoot(host, "sh -s"),
         stdin: runnerScript(),
         addPreviousOutputInEnv: false,
       },
@@ -89,7 +90,7 @@ export class Base extends Service {
       `base-secrets-${host.name}`,
       {
         connection: host.connection,
-        create: `${RUNNER} --secrets`,
+        create: asRoot(host, `${RUNNER} --secrets`),
         stdin: pulumi.secret(document),
         addPreviousOutputInEnv: false,
       },
@@ -115,6 +116,7 @@ export function secretNames(
     ...(entry.secretsPerPeer ?? []).flatMap((family) =>
       carriers(cloud, entry).map((peer) => `${family}-${peer.name}`),
     ),
+    ...(entry.name === "pacemaker" ? hostsWithOwnBmc(cloud).map(({ name }) => `bmc-${name}`) : []),
     ...(entry.name === "keystone"
       ? [...secrets.fernetRepository(), ...secrets.credentialRepository()].map((key) => key.secret)
       : []),

@@ -9,12 +9,16 @@ import type { HostConfig, NetworkName } from "../../config";
 export interface Host extends HostConfig {
   /** How its SSH server is reached. The private key in it is secret. */
   readonly connection: pulumi.Input<command.types.input.remote.ConnectionArgs>;
-  /** The name of its interface on each network. */
+  /** The name of its interface on each network; none where no role of it needs the network. */
   readonly nics: Readonly<Record<NetworkName, string>>;
   /** A port on the external network without an address, for Open vSwitch to carry guests' packets through. */
   readonly providerNic: string;
+  /** Whole disks for the store; a storage host without one has a file. */
+  readonly disks: readonly string[];
   /** Whether it can confine a guest's process by cgroups and namespaces of its own. */
   readonly confinesGuests: boolean;
+  /** Whether the account that it is reached as has to become root first, by `sudo`. */
+  readonly sudo: boolean;
   /** What has to exist before a step may run on it. */
   readonly up: readonly pulumi.Resource[];
   /** With what its steps vanish, without being run backwards: a host that is gone needs no cleaning. */

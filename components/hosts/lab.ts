@@ -8,18 +8,10 @@ import { installContent } from "../service";
 import { CONNECTION_DEFAULTS, RUNNER, sortedJson, stepDocument } from "../step";
 import { runnerScript } from "./base";
 import type { Host } from "./host";
+import { leastMemoryMiB } from "./memory";
 
 /** Debian 13. */
 const SUITE = "trixie";
-/** MiB that a host was measured to use at rest, with a margin for peaks: by itself, and for each role. */
-const MEMORY_MIB = {
-  host: 300,
-  identity: 1100,
-  controller: 2600,
-  compute: 900,
-  network: 100,
-  storage: 700,
-};
 /** Logs, database and queues of a lab host; its packages are in the shared image. */
 const HOST_DISK_MIB = 2048;
 
@@ -72,6 +64,7 @@ export class Lab extends pulumi.ComponentResource {
         nics: NICS,
         providerNic: PROVIDER_NIC,
         confinesGuests: false,
+        sudo: false,
         up: [container],
         machine: container,
         connection: connection(args, host),
@@ -132,8 +125,8 @@ export class Lab extends pulumi.ComponentResource {
 function connection({ secrets }: LabArgs, host: HostConfig): Host["connection"] {
   return {
     ...CONNECTION_DEFAULTS,
-    host: host.addresses.management,
-    user: "root",
+    host: host.ssh.address,
+    user: host.ssh.user,
     privateKey: secrets.value("ssh-deployer"),
     hostKey: pulumi.unsecret(secrets.publicKey(`ssh-host-${host.name}`)),
   };
@@ -161,13 +154,7 @@ function networks(cloud: Cloud): object {
 
 /** MiB of all hosts. */
 function memoryMiB(cloud: Cloud): number {
-  const controller = isWhole(cloud) ? MEMORY_MIB.controller : MEMORY_MIB.identity;
-  return cloud.hosts
-    .flatMap(({ roles }) => [
-      MEMORY_MIB.host,
-      ...roles.map((role) => (role === "controller" ? controller : MEMORY_MIB[role])),
-    ])
-    .reduce((sum, each) => sum + each, 0);
+  return cloud.hosts.reduce((sum, host) => sum + leastMemoryMiB(host, isWhole(cloud)), 0);
 }
 
 function machineSpec(cloud: Cloud): object {
@@ -240,7 +227,12 @@ function hostSpec(cloud: Cloud, host: HostConfig, authorizedKey: string): object
         { prefix: cloud.networks[name].prefix, mtu: cloud.networks[name].mtu },
       ]),
     ),
-    bmc: { ...host.bmc, postSeconds: cloud.lab.postSeconds },
+    bmc: {
+      address: host.bmc?.address,
+      port: host.bmc?.port,
+      user: host.bmc?.user,
+      postSeconds: cloud.lab.postSeconds,
+    },
     authorizedKey,
   };
 }

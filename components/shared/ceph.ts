@@ -1,5 +1,7 @@
 import type * as pulumi from "@pulumi/pulumi";
-import { digest, ini, secret, uuidFor } from "../render";
+import type { Cloud } from "../../config";
+import type { Host } from "../hosts/host";
+import { digest, ini, lines, secret, uuidFor } from "../render";
 import { type After, type Context, everywhere, type PerHost, Service } from "../service";
 import { type Check, type Files, withParams } from "../step";
 import { CEPH_USERS, cephConf, monitors, POOLS } from "./ceph-client";
@@ -20,7 +22,7 @@ export class Ceph extends Service {
     const install = this.install();
     const configure = this.stage(
       "configure",
-      () => ({ files: cephFiles() }),
+      (host) => ({ files: { ...cephFiles(), ...diskFiles(host) } }),
       install,
       args.configured,
     );
@@ -52,7 +54,7 @@ export class Ceph extends Service {
       (host) => ({
         ...withParams(cephCheck(cloud, host), {
           ...conf,
-          osd: uuidFor(cloud, `osd-${host.name}`),
+          disks_here: disksOf(cloud, host),
         }),
         script: this.script("start.sh"),
       }),
@@ -70,11 +72,32 @@ export class Ceph extends Service {
 /** This host's part of the store works, and no object lacks a copy. */
 export const cephCheck: Check = (cloud, host) => ({
   params: {
-    disks: cloud.hosts.filter(({ roles }) => roles.includes("storage")).length,
+    disks: cloud.hosts
+      .filter(({ roles }) => roles.includes("storage"))
+      .reduce((sum, { disks }) => sum + Math.max(1, disks.length), 0),
     monitor: monitors(cloud.hosts).some(({ name }) => name === host.name),
   },
   verify: "ceph/verify.sh",
 });
+
+/** The identifier of each disk, and its device; a host without a device has a file. */
+function disksOf(cloud: Cloud, { name, disks }: Pick<Host, "name" | "disks">): string[] {
+  return disks.length === 0
+    ? [uuidFor(cloud, `osd-${name}`)]
+    : disks.map((device) => `${uuidFor(cloud, `osd-${name}-${device}`)} ${device}`);
+}
+
+/** Who runs a disk's daemon may open the device, whatever the kernel calls it at this start of the host. */
+function diskFiles({ disks }: Pick<Host, "disks">): Files {
+  if (disks.length === 0) return {};
+  const rules = disks.map((device) => {
+    const name = device.replace(/^\/dev\//, "");
+    const match = name.includes("/") ? `SYMLINK=="${name}"` : `KERNEL=="${name}"`;
+    return `SUBSYSTEM=="block", ENV{DEVTYPE}=="disk", ${match}, OWNER="ceph", GROUP="ceph", MODE="0660"`;
+  });
+  // After the rules that name disks (60-persistent-storage.rules).
+  return { "/etc/udev/rules.d/90-openstack-ha-ceph.rules": { content: lines(...rules) } };
+}
 
 export function cephFiles(): Files {
   const all = { mds: "allow *", mgr: "allow *", mon: "allow *", osd: "allow *" };

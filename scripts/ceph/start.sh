@@ -17,29 +17,54 @@ make_manager() {
 [[ -e $manager/keyring ]] || change "manager $STEP_HOST" make_manager
 units_running ceph-mgr.target "ceph-mgr@$STEP_HOST.service" -- /etc/ceph/ceph.conf "$manager/keyring"
 
-# The disk's number in the store, by its identifier: the same again for one that was begun.
-disk_number() { store osd new "$(param osd)"; }
-known_disk() { store osd dump --format json | jq -r --arg uuid "$(param osd)" '.osds[] | select(.uuid == $uuid) | .osd'; }
+# The disks as lines of identifier and device; without a device, a file.
+mapfile -t disks < <(param disks_here)
+
+# A disk's number in the store, by its identifier: the same again for one that was begun.
+disk_number() { store osd new "$1"; }
+known_disk() { store osd dump --format json | jq -r --arg uuid "$1" '.osds[] | select(.uuid == $uuid) | .osd'; }
+
+# empty DEVICE IDENTIFIER: nobody's data is on it; what was begun of this very disk is none.
+empty() {
+  local found
+  [[ -b $1 ]] || fail "wanted the disk $1 on $STEP_HOST, found none; see \`lsblk\` there, and mend hosts[].disks"
+  found=$({
+    lsblk --noheadings --raw --output NAME,MOUNTPOINT "$1" | tail -n +2
+    lsblk --noheadings --raw --nodeps --output MOUNTPOINT "$1"
+    wipefs --no-act --noheadings --output TYPE "$1"
+  } | awk 'NF' | paste -sd ' ')
+  [[ -z $found || $(ceph-bluestore-tool show-label --dev "$1" 2>/dev/null | jq -r '.[].osd_uuid') == "$2" ]] ||
+    fail "wanted an empty disk $1 on $STEP_HOST, found $found on it; if nobody needs that, \`wipefs --all $1\`, then run \`pulumi up\` again"
+}
 
 make_disk() {
-  local number data
-  number=$(disk_number) || fail "wanted a number for the disk of $STEP_HOST, found that the monitors give none; see \`ceph -s\`"
+  local uuid=$1 device=$2 number data
+  [[ -z $device ]] || empty "$device" "$uuid"
+  number=$(disk_number "$uuid") || fail "wanted a number for the disk ${device:+$device }of $STEP_HOST, found that the monitors give none; see \`ceph -s\`"
   data=/var/lib/ceph/osd/ceph-$number
   # One that was not finished holds nothing.
   rm -rf "$data"
   install -d -o ceph -g ceph -m 750 "$data"
+  if [[ -n $device ]]; then
+    ln -s "$device" "$data/block"
+    # At each start of the host the rule of the plan's file does it.
+    chown ceph:ceph "$device"
+  fi
   store auth get-or-create "osd.$number" mon 'allow profile osd' mgr 'allow profile osd' osd 'allow *' -o "$data/keyring"
   chown ceph:ceph "$data/keyring"
-  ceph-osd --mkfs --id "$number" --osd-uuid "$(param osd)" --setuser ceph --setgroup ceph ||
+  ceph-osd --mkfs --id "$number" --osd-uuid "$uuid" --setuser ceph --setgroup ceph ||
     fail "wanted a disk of the store on $STEP_HOST, found that ceph-osd --mkfs fails; see the log"
   touch "$data/openstack-ha-made"
 }
 
-number=$(known_disk)
-if [[ -z $number || ! -e /var/lib/ceph/osd/ceph-$number/openstack-ha-made ]]; then
-  change "disk of $STEP_HOST" make_disk
-  checking || number=$(known_disk)
-fi
-[[ -z $number ]] || units_running ceph-osd.target "ceph-osd@$number.service" -- /etc/ceph/ceph.conf
+for each in "${disks[@]}"; do
+  read -r uuid device <<<"$each"
+  number=$(known_disk "$uuid")
+  if [[ -z $number || ! -e /var/lib/ceph/osd/ceph-$number/openstack-ha-made ]]; then
+    change "disk ${device:+$device }of $STEP_HOST" make_disk "$uuid" "$device"
+    checking || number=$(known_disk "$uuid")
+  fi
+  [[ -z $number ]] || units_running ceph-osd.target "ceph-osd@$number.service" -- /etc/ceph/ceph.conf
+done
 
 verified 240

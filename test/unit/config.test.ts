@@ -1,7 +1,8 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
-import test from "ava";
+import test, { type ExecutionContext } from "ava";
 import fc from "fast-check";
 import { z } from "zod";
 import {
@@ -10,6 +11,8 @@ import {
   loadCloud,
   networkNames,
   parseCloud,
+  parseSource,
+  withInventoryFile,
   type Cloud,
   type NetworkName,
 } from "../../config";
@@ -33,7 +36,7 @@ import {
   validOptions,
   type Options,
 } from "../fixtures/config/fixtures";
-import { parse } from "yaml";
+import { parse, stringify } from "yaml";
 
 const names = { project, stack: "dev" };
 const SEED = "Zq8mT1vXw5LkR7yPn3Ds9HbJc2FgA6uE0iOxYtKa";
@@ -83,7 +86,7 @@ test("all mistakes are listed, those of form and those of meaning", (t) => {
   set(options, "vips.public", "10.77.0.20");
   set(options, "keystone.proceses", 3);
   set(options, "galera", { evs: { suspectTimeout: "5s" } });
-  set(options, "backend", "libvirt");
+  set(options, "backend", "docker");
   t.deepEqual(
     mistakesIn(options)
       .map((line) => line.split(": ")[0]!)
@@ -183,7 +186,12 @@ test("the five-host cloud is understood", (t) => {
     storage: "10.77.2.31",
     external: "10.77.3.200",
   });
-  t.deepEqual(cloud.hosts[0]!.bmc, { address: "10.77.0.111", port: 623, user: "admin" });
+  t.deepEqual(cloud.hosts[0]!.bmc, {
+    address: "10.77.0.111",
+    port: 623,
+    user: "admin",
+    ownPassword: false,
+  });
   t.deepEqual(cloud.networks.tunnel, {
     name: "tunnel",
     cidr: "10.77.1.0/24",
@@ -383,6 +391,7 @@ test("the defaults are these", (t) => {
     "haproxy",
     "horizon",
     "hosts",
+    "inventory",
     "keystone",
     "lab",
     "memcached",
@@ -483,6 +492,108 @@ test("the result cannot be changed, at any depth", (t) => {
   t.throws(() => (cloud.hosts as unknown[]).push({}), { instanceOf: TypeError });
 });
 
+// ---- Hosts that exist -------------------------------------------------------------------------------------------
+
+const example = (): Options => readStackFile("Pulumi.production.example.yaml");
+
+test("the production example is valid, and says what follows from it", (t) => {
+  const cloud = parseCloud(example(), { project, stack: "production" });
+  const [ctl1] = cloud.hosts;
+  t.deepEqual(ctl1!.bmc, { address: "10.20.9.11", port: 623, user: "fence", ownPassword: false });
+  t.like(ctl1!.ssh, { address: "10.20.0.11", port: 22, user: "deploy" });
+  t.deepEqual(ctl1!.ports.tunnel, { name: "bond0.120" });
+  t.is(ctl1!.ports.management?.mac, "02:00:00:00:0b:01");
+  t.is(cloud.hosts.find(({ name }) => name === "sto2")!.disks.length, 2);
+  t.deepEqual(
+    [cloud.corosync.token, cloud.nova.virtType, cloud.neutron.datapath],
+    [1000, "kvm", "kernel"],
+  );
+});
+
+test("a host's word for an interface, account or port goes before the common one", (t) => {
+  const options = example();
+  set(options, "hosts[0].nics.tunnel", { name: "eno7" });
+  set(options, "hosts[0].ssh.user", "root");
+  set(options, "hosts[0].bmc.port", 6230);
+  set(options, "inventory.ssh.bastion", {
+    address: "bastion.example.org",
+    hostKey: "ssh-ed25519 AAAA",
+  });
+  const cloud = parseCloud(options, names);
+  t.is(cloud.hosts[0]!.ports.tunnel?.name, "eno7");
+  t.is(cloud.hosts[1]!.ports.tunnel?.name, "bond0.120");
+  t.deepEqual([cloud.hosts[0]!.ssh.user, cloud.hosts[1]!.ssh.user], ["root", "deploy"]);
+  t.deepEqual([cloud.hosts[0]!.bmc?.port, cloud.hosts[1]!.bmc?.port], [6230, 623]);
+  t.deepEqual(cloud.inventory.bastion, {
+    address: "bastion.example.org",
+    port: 22,
+    user: "root",
+    hostKey: "ssh-ed25519 AAAA",
+  });
+});
+
+/** The example with its hosts in a file, in a folder of the test's own. */
+function withFile(
+  t: ExecutionContext,
+  change: (inventory: Options) => void = () => undefined,
+): { readonly stack: Options; readonly folder: string } {
+  const { hosts, inventory, ...stack } = example();
+  const content: Options = { hosts, ...(inventory as Options) };
+  change(content);
+  const folder = mkdtempSync(path.join(tmpdir(), "openstack-ha-config-"));
+  t.teardown(() => {
+    rmSync(folder, { recursive: true });
+  });
+  mkdirSync(path.join(folder, "inventory"));
+  writeFileSync(path.join(folder, "inventory/prod.yaml"), stringify(content));
+  return { stack: { ...stack, inventory: { file: "inventory/prod.yaml" } }, folder };
+}
+
+function mistakesWithFile(stack: Options, folder: string): readonly string[] {
+  try {
+    parseSource(withInventoryFile(stack, folder), names);
+    return [];
+  } catch (error) {
+    return (error as ConfigError).lines;
+  }
+}
+
+test("hosts in a file of their own give the same cloud", (t) => {
+  const { stack, folder } = withFile(t);
+  t.deepEqual(parseSource(withInventoryFile(stack, folder), names), parseCloud(example(), names));
+});
+
+test("mistakes in the file are told by its name and the key there, with the words of the stack's file", (t) => {
+  const { stack, folder } = withFile(t, (inventory) => {
+    set(inventory, "hosts[1].id", 11);
+    set(inventory, "nics.storage.nmae", "x");
+    set(inventory, "ssh.user", "a b");
+  });
+  set(stack, "vips.public", "10.20.0.10");
+  t.deepEqual(
+    mistakesWithFile(stack, folder).map((line) => line.split("; ")[0]),
+    [
+      'inventory/prod.yaml: ssh.user: "a b" is not a user name',
+      "inventory/prod.yaml: nics.storage.nmae: there is no such option",
+      "inventory/prod.yaml: hosts[1].id: 11 is already used by host ctl1",
+      "openstack-ha:vips.public: 10.20.0.10 is not a host address of the external network 203.0.113.0/24",
+    ],
+  );
+});
+
+test("hosts are in one place, and the file is there and can be read", (t) => {
+  const { stack, folder } = withFile(t);
+  t.deepEqual(mistakesWithFile({ ...stack, hosts: [] }, folder), [
+    "openstack-ha:hosts: inventory.file is set, and inventory/prod.yaml decides over it; move it there",
+  ]);
+  set(stack, "inventory.file", "inventory/none.yaml");
+  t.deepEqual(mistakesWithFile(stack, folder), [
+    "openstack-ha:inventory.file: inventory/none.yaml is not there; name a file with the hosts, by its path from the project's folder",
+  ]);
+  writeFileSync(path.join(folder, "inventory/none.yaml"), "hosts: [");
+  t.regex(mistakesWithFile(stack, folder)[0]!, /none\.yaml cannot be read \(.+\); name a file/);
+});
+
 // ---- The schema -----------------------------------------------------------------------------------------------
 
 test("config.schema.json is what config/schema.ts says; npm run schema renews it", (t) => {
@@ -554,9 +665,10 @@ test("a default that the backend decides is said as it is in the lab", (t) => {
 
 // By the option's last word only: it proves that a name is read somewhere, not that it is read well.
 test("every option has an effect: the program reads it", (t) => {
-  // Read by config and secrets themselves: they decide addresses, values, and what is refused.
+  // Read by config and secrets themselves: they decide addresses, values, and what is refused. `bond` and `mac` are the
+  // precheck's.
   const own = new Set(
-    "addresses backend bmcOffset failureDomain gateway id machineId secrets secretVersions seed vlan".split(
+    "addresses backend bond bmcOffset failureDomain gateway id mac machineId secrets secretVersions seed vlan".split(
       " ",
     ),
   );
@@ -707,7 +819,7 @@ test("property: a valid cloud is accepted, and every address of a network has on
           cloud.lab.machineAddresses[network],
           ...cloud.hosts.map((host) => host.addresses[network]),
           ...(network === "management"
-            ? [cloud.vips.internal, ...cloud.hosts.map(({ bmc }) => bmc.address)]
+            ? [cloud.vips.internal, ...cloud.hosts.map(({ bmc }) => bmc!.address)]
             : []),
           ...(network === "external" ? [cloud.vips.public] : []),
         ];

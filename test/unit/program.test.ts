@@ -1162,7 +1162,9 @@ test.serial(
       note(option, changed);
     }
     // Of the hosts' own secrets, one host's of a kind: those of the others are alike.
-    for (const name of rotatableNames(KINDS.map(([first]) => first))) {
+    const rotatable = rotatableNames(KINDS.map(([first]) => first));
+    // In the lab all management controllers have one password.
+    for (const name of rotatable.filter((each) => !each.startsWith("bmc-"))) {
       const changed = await effect((each) => {
         set(each, `secretVersions.${name}`, 2);
       });

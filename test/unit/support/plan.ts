@@ -310,7 +310,8 @@ function readSteps(plan: Planned): PlannedStep[] {
   return plan.resources
     .filter(
       ({ type, inputs }) =>
-        type === "command:remote:Command" && inspect(inputs.create).value === RUNNER,
+        type === "command:remote:Command" &&
+        [RUNNER, `sudo -n ${RUNNER}`].includes(inspect(inputs.create).value as string),
     )
     .map((resource) => {
       const stdin = inspect(resource.inputs.stdin).value as string;

@@ -1,0 +1,20 @@
+import * as pulumi from "@pulumi/pulumi";
+import type { Cloud } from "../../config";
+import type { Secrets } from "../../secrets";
+import type { Host } from "./host";
+import { Inventory } from "./inventory";
+import { Lab } from "./lab";
+
+/** The hosts of a cloud, from whatever its configuration says they are made of. Nothing else asks that. */
+export function hosts(cloud: Cloud, secrets: Secrets): readonly Host[] {
+  switch (cloud.backend) {
+    case "lab":
+      return new Lab("lab", { cloud, secrets }).hosts;
+    case "inventory":
+      return new Inventory("inventory", { cloud, secrets }).hosts;
+    case "libvirt":
+      throw new pulumi.RunError(
+        "openstack-ha:backend: libvirt is not supported yet; use lab or inventory",
+      );
+  }
+}
