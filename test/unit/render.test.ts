@@ -375,7 +375,9 @@ test("the store's identifier, and libvirt's of its key, are one everywhere", (t)
       ...params("nova-compute", "start").map(({ secret }) => secret),
     ];
     t.deepEqual([...new Set(secrets)], [uuidFor(cloud, "ceph-cinder")]);
-    const disks = params("ceph", "start").map(({ disks_here }) => (disks_here as string[]).join(" "));
+    const disks = params("ceph", "start").map(({ disks_here }) =>
+      (disks_here as string[]).join(" "),
+    );
     t.is(new Set(disks).size, hostsWith(cloud, "storage").length, "each disk has its own");
   }
 });
