@@ -100,10 +100,17 @@ export class Secrets {
     return Object.entries<SecretEntry>(secretCatalogue)
       .filter(([, { per }]) => per !== "rotation")
       .flatMap(([name, { per }]) =>
-        per === "host" ? this.cloud.hosts.map((host) => `${name}-${host.name}`) : [name],
+        per === "host" ? this.members(name).map((host) => `${name}-${host.name}`) : [name],
       )
       .concat(keys.map(({ secret }) => secret))
       .sort();
+  }
+
+  /** The hosts that have a secret of a family. */
+  private members(family: string): Cloud["hosts"] {
+    return family === "bmc"
+      ? this.cloud.hosts.filter(({ bmc }) => bmc?.ownPassword)
+      : this.cloud.hosts;
   }
 
   private entry(name: string): SecretEntry {
