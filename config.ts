@@ -27,8 +27,25 @@ export function hostsWithOwnBmc(cloud: Pick<Cloud, "hosts">): readonly HostConfi
   return cloud.hosts.filter(({ roles, bmc }) => roles.includes("controller") && bmc?.ownPassword);
 }
 
-/** Passwords that are not ours to make, because the machines have them already. */
-export function givenPasswords(cloud: Pick<Cloud, "backend" | "hosts">): readonly string[] {
+/** @throws ConfigError naming the passwords that are not ours to make, because the machines have them already. */
+export function refuseMissingPasswords(
+  names: Names,
+  cloud: Pick<Cloud, "backend" | "hosts">,
+  secrets: Readonly<Record<string, string>> = {},
+): void {
+  const missing = givenPasswords(cloud).filter((name) => !(name in secrets));
+  if (missing.length === 0) return;
+  throw new ConfigError(
+    names,
+    missing.map((name) => ({
+      path: `secrets.${name}`,
+      what: "is missing, and the management controllers have a password already",
+      fix: `set it: pulumi config set --secret --path ${names.project}:secrets.${name}`,
+    })),
+  );
+}
+
+function givenPasswords(cloud: Pick<Cloud, "backend" | "hosts">): readonly string[] {
   if (cloud.backend !== "inventory") return [];
   const names = cloud.hosts.flatMap(({ name, bmc }) =>
     bmc ? [bmc.ownPassword ? `bmc-${name}` : "pacemaker-bmc"] : [],
@@ -62,17 +79,8 @@ export function loadCloud(): Cloud {
       })),
     );
   }
-  const secrets = (raw.secrets ?? {}) as Record<string, string>;
-  const missing = givenPasswords(cloud).filter((name) => !(name in secrets));
-  if (missing.length > 0 && !pulumi.runtime.isDryRun()) {
-    throw new ConfigError(
-      names,
-      missing.map((name) => ({
-        path: `secrets.${name}`,
-        what: "is missing, and the management controllers have a password already",
-        fix: `set it: pulumi config set --secret --path ${names.project}:secrets.${name}`,
-      })),
-    );
+  if (!pulumi.runtime.isDryRun()) {
+    refuseMissingPasswords(names, cloud, raw.secrets as Record<string, string> | undefined);
   }
   return cloud;
 }

@@ -4,6 +4,7 @@ import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import type { Cloud } from "../config";
 import type { Secrets } from "../secrets";
+import { asRoot, RUNNER } from "./document";
 import type { Host } from "./hosts/host";
 
 /** The stages of every service, the same for all; a service leaves out what it has no need of. */
@@ -77,8 +78,6 @@ export interface StepArgs extends StepContent {
   readonly configuration?: string | undefined;
 }
 
-/** Where base puts the runner on each host. */
-export const RUNNER = "/usr/local/sbin/openstack-ha-step";
 const SCRIPTS = path.join(__dirname, "..", "scripts");
 /**
  * Seconds that the host gives a step. A bootstrap or start may wait for its turn in the cluster while the other
@@ -134,11 +133,6 @@ export class Step extends command.remote.Command {
       ),
     );
   }
-}
-
-/** A command as it is sent to a host, which may be reached as somebody else than root. */
-export function asRoot({ sudo }: Pick<Host, "sudo">, text: string): string {
-  return sudo ? `sudo -n ${text}` : text;
 }
 
 /** Settings that every connection of ours shares. */

@@ -1,3 +1,5 @@
+import { RUNNER, type StepDocument, withoutSudo } from "../components/document";
+import type { FileSpec } from "../components/step";
 import { type Element, nvpairs, readXml } from "./readers";
 
 /**
@@ -17,34 +19,13 @@ export interface Resource {
   readonly seconds: Readonly<Record<"create" | "delete" | "update", number>>;
 }
 
-export interface PlannedFile {
-  readonly content: string;
-  readonly mode?: string;
-  readonly validate?: readonly string[];
-}
-
-/** A step's document, as scripts/lib/step.py reads it. */
-export interface StepDocument {
-  readonly step: {
-    readonly service: string;
-    readonly stage: string;
-    readonly host: string;
-    readonly timeout?: number;
-    readonly configuration?: string;
-  };
-  readonly files?: Readonly<Record<string, PlannedFile>>;
-  readonly params?: Readonly<Record<string, unknown>>;
-  readonly secrets?: Readonly<Record<string, number>>;
-  readonly script?: string;
-}
-
 export interface PlannedStep extends StepDocument {
   readonly resource: Resource;
   readonly host: string;
   readonly text: string;
 }
 
-export interface FileOnHost extends PlannedFile {
+export interface FileOnHost extends FileSpec {
   readonly path: string;
   readonly host: string;
   readonly step: PlannedStep;
@@ -82,7 +63,6 @@ export interface PlannedNetwork {
 
 export const REMOTE = "command:remote:Command";
 export const LOCAL = "command:local:Command";
-export const RUNNER = "/usr/local/sbin/openstack-ha-step";
 /** Above the machines of a lab. */
 const LAB = "openstack-ha:hosts:Lab";
 const STACK = "pulumi:pulumi:Stack";
@@ -90,15 +70,6 @@ const STACK = "pulumi:pulumi:Stack";
 /** The end of the path of the passphrase that tools/env makes for a person who has none. */
 export const PASSPHRASE_OF_OURS = "/openstack-ha/passphrase";
 export type PassphraseOrigin = "empty" | "made by tools/env" | "own";
-
-/** Each rule gets a plan of its own, and a text has one meaning: it is read once. */
-const documents = new Map<string, StepDocument>();
-
-function readDocument(text: string): StepDocument {
-  const document = documents.get(text) ?? (JSON.parse(text) as StepDocument);
-  documents.set(text, document);
-  return document;
-}
 
 export class Plan {
   readonly steps: readonly PlannedStep[];
@@ -118,7 +89,7 @@ export class Plan {
     this.resources = [...resources].sort((a, b) => (a.name < b.name ? -1 : 1));
     this.steps = this.resources.filter(isStep).map((resource) => {
       const text = resource.props.stdin as string;
-      const document = readDocument(text);
+      const document = JSON.parse(text) as StepDocument;
       return { ...document, resource, text, host: document.step.host };
     });
     for (const step of this.steps) {
@@ -244,7 +215,7 @@ export class Plan {
 }
 
 function isStep({ type, props }: Resource): boolean {
-  return type === REMOTE && props.create === RUNNER && typeof props.stdin === "string";
+  return type === REMOTE && withoutSudo(props.create) === RUNNER && typeof props.stdin === "string";
 }
 
 /** A list of `key=value`. */

@@ -1,4 +1,4 @@
-import type { Plan, Resource } from "./plan";
+import type { ClusterConfiguration, FileOnHost, Plan, Resource } from "./plan";
 
 /** A rule of a highly available cloud, as data. docs/policies.md is written from these. */
 export interface Rule {
@@ -27,6 +27,23 @@ export interface Finding {
   readonly found: string;
   /** The resource that the engine shows it with. */
   readonly at?: Resource | undefined;
+}
+
+/** The place of what a host's step says. */
+export function onHost({
+  host,
+  step,
+}: Pick<FileOnHost | ClusterConfiguration, "host" | "step">): Pick<Finding, "host" | "at"> {
+  return { host, at: step.resource };
+}
+
+/** That what is found is what is wanted. */
+export function expects(
+  place: Omit<Finding, "wanted" | "found">,
+  wanted: string,
+  found = "none",
+): Finding[] {
+  return found === wanted ? [] : [{ ...place, wanted, found }];
 }
 
 export interface Violation {

@@ -2,6 +2,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { carriers, SERVICES, type ServiceEntry, servicesIn, servicesOf } from "../catalogue";
 import type { Cloud, HostConfig } from "../config";
+import type { StepDocument } from "../components/document";
 import {
   documentOf,
   nameOf,
@@ -9,7 +10,6 @@ import {
   parsePlan,
   type PlanStep,
   type ResourceState,
-  type StepDocument,
 } from "./report/plan";
 import { Room } from "./report/room";
 import { fileCloud } from "./stack";

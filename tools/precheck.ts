@@ -1,4 +1,10 @@
-import { type Cloud, ConfigError, givenPasswords, parseSource, type Source } from "../config";
+import {
+  type Cloud,
+  ConfigError,
+  parseSource,
+  refuseMissingPasswords,
+  type Source,
+} from "../config";
 import { placeOf } from "../config/errors";
 import { plainSecrets, sshKeyPair } from "../secrets";
 import { type Access, gather } from "./precheck/gather";
@@ -22,7 +28,7 @@ async function main(): Promise<void> {
     console.log(publicKey(cloud, secrets));
     return;
   }
-  refuseMissing(cloud, secrets);
+  refuseMissingPasswords({ project: PROJECT, stack }, cloud, secrets.secrets);
   const findings = judge(cloud, await gather(cloud, access(cloud, secrets)), keyOf(source));
   const asJson = process.argv.includes("--json");
   console.log(asJson ? JSON.stringify(findings, null, 1) : table(cloud, findings));
@@ -31,13 +37,13 @@ async function main(): Promise<void> {
 
 function publicKey(cloud: Cloud, { seed, sshPrivateKey }: StackSecrets): string {
   return sshPrivateKey === undefined
-    ? `${deployer(cloud, needSeed(cloud, seed)).publicKey} openstack-ha ${cloud.stack}`
+    ? `${derivedKey(cloud, needSeed(cloud, seed), "ssh-deployer")} openstack-ha ${cloud.stack}`
     : "sshPrivateKey is set: its public half is `ssh-keygen -y -f FILE`";
 }
 
-function deployer({ stack, secretVersions }: Cloud, seed: string): { publicKey: string } {
-  const name = "ssh-deployer";
-  return sshKeyPair({ seed, stack, name, version: secretVersions[name] ?? 1 });
+/** The public half of a key pair that is derived. */
+function derivedKey({ stack, secretVersions }: Cloud, seed: string, name: string): string {
+  return sshKeyPair({ seed, stack, name, version: secretVersions[name] ?? 1 }).publicKey;
 }
 
 function needSeed({ stack }: Cloud, seed: string | undefined): string {
@@ -51,19 +57,6 @@ function needSeed({ stack }: Cloud, seed: string | undefined): string {
   ]);
 }
 
-function refuseMissing(cloud: Cloud, { secrets = {} }: StackSecrets): void {
-  const missing = givenPasswords(cloud).filter((name) => !(name in secrets));
-  if (missing.length === 0) return;
-  throw new ConfigError(
-    { project: PROJECT, stack: cloud.stack },
-    missing.map((name) => ({
-      path: `secrets.${name}`,
-      what: "is missing, and the management controllers have a password already",
-      fix: `set it: pulumi config set --secret --path ${PROJECT}:secrets.${name}`,
-    })),
-  );
-}
-
 function access(cloud: Cloud, { seed, sshPrivateKey, secrets }: StackSecrets): Access {
   // What is set by hand goes before what is derived, as in secrets.ts.
   const derived =
@@ -71,14 +64,7 @@ function access(cloud: Cloud, { seed, sshPrivateKey, secrets }: StackSecrets): A
       ? new Map<string, string>()
       : plainSecrets(cloud, needSeed(cloud, seed));
   const hostKey = (name: string): string =>
-    seed === undefined
-      ? ""
-      : sshKeyPair({
-          seed,
-          stack: cloud.stack,
-          name: `ssh-host-${name}`,
-          version: cloud.secretVersions[`ssh-host-${name}`] ?? 1,
-        }).publicKey;
+    seed === undefined ? "" : derivedKey(cloud, seed, `ssh-host-${name}`);
   return {
     privateKey: sshPrivateKey ?? derived.get("ssh-deployer")!,
     hostKeys: Object.fromEntries(

@@ -3,7 +3,8 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { type ServiceEntry, type ServiceName, servicesOf } from "../catalogue";
 import { CHECKS } from "../components/checks";
-import { asRoot, RUNNER, stepDocument } from "../components/step";
+import { asRoot, RUNNER } from "../components/document";
+import { stepDocument } from "../components/step";
 import type { Cloud, HostConfig } from "../config";
 import { Secrets } from "../secrets";
 import { cloudFolder, stackCloud, stackName } from "./stack";
@@ -106,7 +107,7 @@ export function checkDocument(
 
 function ssh(stack: string, host: HostConfig, input: string): Promise<string> {
   const config = path.join(cloudFolder(stack), "ssh_config");
-  const command = asRoot({ sudo: host.ssh.user !== "root" }, `${RUNNER} --check`);
+  const command = asRoot(host, `${RUNNER} --check`);
   return new Promise((resolve, reject) => {
     const child = spawn("ssh", ["-F", config, host.name, command], {
       timeout: 1000 * (TIMEOUT + 10),

@@ -3,17 +3,10 @@ import * as pulumi from "@pulumi/pulumi";
 import { carriers, servicesOf } from "../../catalogue";
 import { type Cloud, hostsWithOwnBmc } from "../../config";
 import type { Secrets } from "../../secrets";
+import { asRoot, RUNNER } from "../document";
 import { lines } from "../render";
 import { type Context, type PerHost, Service } from "../service";
-import {
-  type Check,
-  type Files,
-  RUNNER,
-  asRoot,
-  retryDroppedConnection,
-  scriptFile,
-  sortedJson,
-} from "../step";
+import { type Check, type Files, retryDroppedConnection, scriptFile, sortedJson } from "../step";
 import type { Host } from "./host";
 
 /**

@@ -17,8 +17,6 @@ export interface Host extends HostConfig {
   readonly disks: readonly string[];
   /** Whether it can confine a guest's process by cgroups and namespaces of its own. */
   readonly confinesGuests: boolean;
-  /** Whether the account that it is reached as has to become root first, by `sudo`. */
-  readonly sudo: boolean;
   /** What has to exist before a step may run on it. */
   readonly up: readonly pulumi.Resource[];
   /** With what its steps vanish, without being run backwards: a host that is gone needs no cleaning. */

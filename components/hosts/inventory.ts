@@ -24,7 +24,6 @@ export class Inventory extends pulumi.ComponentResource {
       nics: nics(host),
       providerNic: host.ports.provider?.name ?? "",
       confinesGuests: args.cloud.inventory.confinesGuests,
-      sudo: host.ssh.user !== "root",
       up: [],
       connection: connection(args, host),
     }));

@@ -4,8 +4,9 @@ import * as pulumi from "@pulumi/pulumi";
 import { isWhole, servicesOf } from "../../catalogue";
 import { type Cloud, type HostConfig, type NetworkName, networkNames } from "../../config";
 import type { Secrets } from "../../secrets";
+import { RUNNER } from "../document";
 import { installContent } from "../service";
-import { CONNECTION_DEFAULTS, RUNNER, sortedJson, stepDocument } from "../step";
+import { CONNECTION_DEFAULTS, sortedJson, stepDocument } from "../step";
 import { runnerScript } from "./base";
 import type { Host } from "./host";
 import { leastMemoryMiB } from "./memory";
@@ -64,7 +65,6 @@ export class Lab extends pulumi.ComponentResource {
         nics: NICS,
         providerNic: PROVIDER_NIC,
         confinesGuests: false,
-        sudo: false,
         up: [container],
         machine: container,
         connection: connection(args, host),

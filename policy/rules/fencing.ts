@@ -1,13 +1,8 @@
 import { type ClusterConfiguration, type Plan, virtualIps } from "../plan";
 import { below, type Element, nvpairs } from "../readers";
-import type { Finding, Rule } from "../rule";
+import { expects, type Finding, onHost, type Rule } from "../rule";
 
 /** That a lost host is dead before another takes what it had, and what Pacemaker keeps together and looks after. */
-
-const onController = ({ host, step }: ClusterConfiguration): Pick<Finding, "host" | "at"> => ({
-  host,
-  at: step.resource,
-});
 
 function primitives({ resources }: ClusterConfiguration): Element[] {
   return resources.filter(({ tag }) => tag === "primitive");
@@ -37,19 +32,13 @@ export const fencing: readonly Rule[] = [
     demand: "Fencing is on.",
     reason: "A host that is silent and not dead would write to what another has taken over.",
     fix: "set stonith-enabled=true",
-    find: perController((cluster) => {
-      const found = cluster.options.get("stonith-enabled") ?? "none";
-      return found === "true"
-        ? []
-        : [
-            {
-              ...onController(cluster),
-              where: "stonith-enabled of Pacemaker",
-              wanted: "true",
-              found,
-            },
-          ];
-    }),
+    find: perController((cluster) =>
+      expects(
+        { ...onHost(cluster), where: "stonith-enabled of Pacemaker" },
+        "true",
+        cluster.options.get("stonith-enabled"),
+      ),
+    ),
   },
   {
     name: "fencing-device-each",
@@ -64,7 +53,7 @@ export const fencing: readonly Rule[] = [
         .hostsOf("pacemaker")
         .filter((host) => !able.some(({ hosts }) => hosts.includes(host)))
         .map((host) => ({
-          ...onController(cluster),
+          ...onHost(cluster),
           where: `the fencing device of ${host} in Pacemaker's resources`,
           wanted: "one with an address",
           found: "none",
@@ -91,7 +80,7 @@ export const fencing: readonly Rule[] = [
           ? []
           : [
               {
-                ...onController(cluster),
+                ...onHost(cluster),
                 where: `the device ${id} of Pacemaker`,
                 wanted: `never on ${hosts.join(", ")}`,
                 found: "no such constraint",
@@ -119,7 +108,7 @@ export const fencing: readonly Rule[] = [
             ),
         )
         .map(({ id }) => ({
-          ...onController(cluster),
+          ...onHost(cluster),
           where: `${id} of Pacemaker`,
           wanted: "together with haproxy-clone",
           found: "no such constraint",
@@ -145,7 +134,7 @@ export const fencing: readonly Rule[] = [
             !cluster.resources.some((each) => each.tag === tag && each.attributes.id === id),
         )
         .map(({ id }) => ({
-          ...onController(cluster),
+          ...onHost(cluster),
           where: "Pacemaker's resources",
           wanted: id,
           found: "none",
@@ -171,7 +160,7 @@ export const fencing: readonly Rule[] = [
             ),
         )
         .map(({ attributes }) => ({
-          ...onController(cluster),
+          ...onHost(cluster),
           where: `${attributes.id!} of Pacemaker`,
           wanted: "a monitor operation",
           found: "none",

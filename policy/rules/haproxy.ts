@@ -1,6 +1,6 @@
 import type { FileOnHost, Plan } from "../plan";
 import { type HaproxySection, readHaproxy, readProperties } from "../readers";
-import type { Finding, Rule } from "../rule";
+import { expects, type Finding, type Rule } from "../rule";
 
 /** What stands between clients and services. */
 
@@ -213,20 +213,13 @@ export const haproxy: readonly Rule[] = [
       plan
         .file("/etc/sysctl.d/90-openstack-ha.conf")
         .filter(({ host }) => plan.hostsOf("haproxy").includes(host))
-        .flatMap(({ content, host, step }) => {
-          const found = readProperties(content).get("net.ipv4.ip_nonlocal_bind") ?? "none";
-          return found === "1"
-            ? []
-            : [
-                {
-                  where: "net.ipv4.ip_nonlocal_bind of sysctl",
-                  host,
-                  wanted: "1",
-                  found,
-                  at: step.resource,
-                },
-              ];
-        }),
+        .flatMap(({ content, host, step }) =>
+          expects(
+            { where: "net.ipv4.ip_nonlocal_bind of sysctl", host, at: step.resource },
+            "1",
+            readProperties(content).get("net.ipv4.ip_nonlocal_bind"),
+          ),
+        ),
   },
 ];
 

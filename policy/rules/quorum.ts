@@ -1,6 +1,6 @@
 import { type FileOnHost, type Plan, readOptions, unique } from "../plan";
 import { addressesIn, readCorosyncNodes, readIni, readProperties } from "../readers";
-import type { Finding, Rule } from "../rule";
+import { expects, type Finding, onHost, type Rule } from "../rule";
 
 /** Who decides together, and what the smaller part of a cluster does. */
 
@@ -50,11 +50,6 @@ function each(
 ): Finding[] {
   return files.flatMap(ask);
 }
-
-const onHost = (file: FileOnHost): Pick<Finding, "host" | "at"> => ({
-  host: file.host,
-  at: file.step.resource,
-});
 
 const GALERA = "/etc/mysql/mariadb.conf.d/90-openstack-ha.cnf";
 const RABBITMQ = "/etc/rabbitmq/rabbitmq.conf";
@@ -245,18 +240,8 @@ export const quorum: readonly Rule[] = [
     find: (plan) =>
       ["start", "bootstrap"].flatMap((stage) =>
         plan.stepsOf("pacemaker", stage).flatMap(({ host, params = {}, resource }) => {
-          const policy = readOptions(params.options).get("no-quorum-policy") ?? "none";
-          return policy === "stop"
-            ? []
-            : [
-                {
-                  where: "no-quorum-policy of Pacemaker",
-                  host,
-                  wanted: "stop",
-                  found: policy,
-                  at: resource,
-                },
-              ];
+          const place = { where: "no-quorum-policy of Pacemaker", host, at: resource };
+          return expects(place, "stop", readOptions(params.options).get("no-quorum-policy"));
         }),
       ),
   },
@@ -267,19 +252,13 @@ export const quorum: readonly Rule[] = [
     reason: "Both parts would take messages, and one part's are thrown away when they meet again.",
     fix: "set cluster_partition_handling = pause_minority",
     find: (plan) =>
-      each(plan.file(RABBITMQ), (file) => {
-        const found = readProperties(file.content).get("cluster_partition_handling") ?? "none";
-        return found === "pause_minority"
-          ? []
-          : [
-              {
-                ...onHost(file),
-                where: "cluster_partition_handling of rabbitmq.conf",
-                wanted: "pause_minority",
-                found,
-              },
-            ];
-      }),
+      each(plan.file(RABBITMQ), (file) =>
+        expects(
+          { ...onHost(file), where: "cluster_partition_handling of rabbitmq.conf" },
+          "pause_minority",
+          readProperties(file.content).get("cluster_partition_handling"),
+        ),
+      ),
   },
   {
     name: "quorum-queues",
@@ -290,28 +269,23 @@ export const quorum: readonly Rule[] = [
       "A classic queue is on one broker, and gone with it; mirrored ones are no more in RabbitMQ 4.",
     fix: "set default_queue_type = quorum, and rabbit_quorum_queue = true in each service's file",
     find: (plan) => [
-      ...each(plan.file(RABBITMQ), (file) => {
-        const found = readProperties(file.content).get("default_queue_type") ?? "none";
-        return found === "quorum"
-          ? []
-          : [
-              {
-                ...onHost(file),
-                where: "default_queue_type of rabbitmq.conf",
-                wanted: "quorum",
-                found,
-              },
-            ];
-      }),
+      ...each(plan.file(RABBITMQ), (file) =>
+        expects(
+          { ...onHost(file), where: "default_queue_type of rabbitmq.conf" },
+          "quorum",
+          readProperties(file.content).get("default_queue_type"),
+        ),
+      ),
       ...each(plan.allFiles(), (file) => {
         if (!/^transport_url\s*=\s*rabbit:/m.test(file.content)) return [];
         const options = readIni(file.content).get("oslo_messaging_rabbit");
-        return ["rabbit_quorum_queue", "rabbit_transient_quorum_queue"].flatMap((option) => {
-          const found = options?.get(option) ?? "none";
-          return found === "true"
-            ? []
-            : [{ ...onHost(file), where: `${option} of ${file.path}`, wanted: "true", found }];
-        });
+        return ["rabbit_quorum_queue", "rabbit_transient_quorum_queue"].flatMap((option) =>
+          expects(
+            { ...onHost(file), where: `${option} of ${file.path}` },
+            "true",
+            options?.get(option),
+          ),
+        );
       }),
     ],
   },
@@ -322,19 +296,12 @@ export const quorum: readonly Rule[] = [
     reason: "All members can lose power at once, and what was confirmed would be gone.",
     fix: "set innodb_flush_log_at_trx_commit = 1",
     find: (plan) =>
-      each(plan.file(GALERA), (file) => {
-        const found =
-          readIni(file.content).get("mariadb")?.get("innodb_flush_log_at_trx_commit") ?? "none";
-        return found === "1"
-          ? []
-          : [
-              {
-                ...onHost(file),
-                where: "innodb_flush_log_at_trx_commit of MariaDB",
-                wanted: "1",
-                found,
-              },
-            ];
-      }),
+      each(plan.file(GALERA), (file) =>
+        expects(
+          { ...onHost(file), where: "innodb_flush_log_at_trx_commit of MariaDB" },
+          "1",
+          readIni(file.content).get("mariadb")?.get("innodb_flush_log_at_trx_commit"),
+        ),
+      ),
   },
 ];

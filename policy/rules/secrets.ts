@@ -1,5 +1,6 @@
+import { RUNNER, withoutSudo } from "../../components/document";
 import { findSecret } from "../../config/secret-names";
-import { type Plan, type Resource, RUNNER } from "../plan";
+import type { Plan, Resource } from "../plan";
 import type { Finding, Rule } from "../rule";
 
 /** That secrets go one way, and are nowhere else. A message names a secret, and never shows it. */
@@ -28,7 +29,7 @@ function stores(
 }
 
 function isStore({ create }: Resource["props"]): boolean {
-  return create === `${RUNNER} --secrets`;
+  return withoutSudo(create) === `${RUNNER} --secrets`;
 }
 
 /** Parts of secret values that must be nowhere, with the names of the secrets. */

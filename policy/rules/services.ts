@@ -1,7 +1,7 @@
 import { SERVICES } from "../../catalogue";
 import { type FileOnHost, type Plan, unique } from "../plan";
 import { addressesIn, readIni, readProperties } from "../readers";
-import type { Finding, Rule } from "../rule";
+import { expects, type Finding, onHost, type Rule } from "../rule";
 import { gateways } from "./spread";
 
 /** That no service is one host's, and how services find each other. */
@@ -20,11 +20,6 @@ const ALIKE = [
 ];
 /** And those below these. */
 const ALIKE_BELOW = ["/etc/keystone/fernet-keys/", "/etc/keystone/credential-keys/"];
-
-const onHost = ({ host, step }: FileOnHost): Pick<Finding, "host" | "at"> => ({
-  host,
-  at: step.resource,
-});
 
 function hostOfUrl(url: string): string {
   return /^[a-z+]+:\/\/(?:[^@/]*@)?([^:/?]+)/.exec(url)?.[1] ?? "";
@@ -263,12 +258,13 @@ export const services: readonly Rule[] = [
       plan
         .allFiles()
         .filter(({ path }) => /^\/etc\/systemd\/system\/[^/]+\.service$/.test(path))
-        .flatMap((file) => {
-          const found = readIni(file.content).get("Service")?.get("Restart") ?? "none";
-          return found === "always"
-            ? []
-            : [{ ...onHost(file), where: `Restart of ${file.path}`, wanted: "always", found }];
-        }),
+        .flatMap((file) =>
+          expects(
+            { ...onHost(file), where: `Restart of ${file.path}` },
+            "always",
+            readIni(file.content).get("Service")?.get("Restart"),
+          ),
+        ),
   },
 ];
 

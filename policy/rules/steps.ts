@@ -1,5 +1,6 @@
+import { RUNNER, withoutSudo } from "../../components/document";
 import { digest } from "../../components/render";
-import { REMOTE, RUNNER } from "../plan";
+import { REMOTE } from "../plan";
 import type { Rule } from "../rule";
 
 /** How hosts are changed: bounded, in place, and by documents. */
@@ -67,7 +68,7 @@ export const steps: readonly Rule[] = [
         const wrong = [
           ...[create, update]
             .filter((command) => command !== undefined && command !== null)
-            .filter((command) => !COMMANDS.includes(command))
+            .filter((command) => !COMMANDS.includes(withoutSudo(command)))
             // Not its text: there may be a secret in it.
             .map(() => "another command"),
           ...(Object.keys(environment ?? {}).length > 0 ? ["an environment"] : []),

@@ -1,7 +1,7 @@
 import test from "ava";
 import fc from "fast-check";
 import { parseCloud } from "../../config";
-import type { Resource } from "../../policy/plan";
+import { Plan, type Resource } from "../../policy/plan";
 import { RULES } from "../../policy/rules";
 import { project, type Options, readStackFile, set } from "../fixtures/config/fixtures";
 import { alone, development, five } from "./support/clouds";
@@ -74,6 +74,17 @@ test.serial("the other stack files are in order, with and without a seed", async
   t.deepEqual(
     judged(stackOf(await planOf(development.options, { seed: false, preview: true }))),
     [],
+  );
+});
+
+test.serial("hosts that are reached by sudo are judged like any others", async (t) => {
+  const options = readStackFile("Pulumi.production.example.yaml");
+  set(options, "secrets", { "pacemaker-bmc": "Bmc-of-all-12345" });
+  const stack = stackOf(await planOf(options, { stack: "production" }));
+  t.is(new Plan(stack).hosts().length, 12);
+  t.deepEqual(
+    judged(stack).map((each) => each.split(":")[0]),
+    ["tls-outside-the-lab"],
   );
 });
 

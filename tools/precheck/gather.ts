@@ -3,6 +3,7 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { isWhole, servicesOf } from "../../catalogue";
+import { asRoot } from "../../components/document";
 import { scriptFile } from "../../components/step";
 import { portsNeeded } from "../../config/inventory";
 import { type Cloud, type HostConfig, networkNames } from "../../config";
@@ -57,7 +58,7 @@ async function hostFacts(
   host: HostConfig,
   config: string,
 ): Promise<HostFacts | Unreached> {
-  const command = host.ssh.user === "root" ? "bash -s" : "sudo -n bash -s";
+  const command = asRoot(host, "bash -s");
   const done = await run(
     [
       "ssh",
@@ -145,9 +146,9 @@ async function bmcAsker(
   const local: Asker = (script) => ["sh", "-c", script];
   const there = cloud.hosts
     .filter(({ name, roles }) => roles.includes("controller") && isReached(hosts[name]))
-    .map(({ name, ssh }): Asker => {
-      const become = ssh.user === "root" ? "" : "sudo -n ";
-      return (script) => ["ssh", "-F", config, name, `${become}sh -c ${quoted(script)}`];
+    .map((host): Asker => {
+      const command = (script: string): string => asRoot(host, `sh -c ${quoted(script)}`);
+      return (script) => ["ssh", "-F", config, host.name, command(script)];
     });
   for (const asker of cloud.inventory.bastion ? there : [local, ...there]) {
     if ((await run(asker("command -v ipmitool"), "")).status === 0) return asker;

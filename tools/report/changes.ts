@@ -1,4 +1,5 @@
 import { stringify } from "yaml";
+import type { StepDocument } from "../../components/document";
 import {
   BLINDED,
   documentOf,
@@ -6,7 +7,6 @@ import {
   type Plan,
   type PlanStep,
   type ResourceState,
-  type StepDocument,
   UNKNOWN,
 } from "./plan";
 import { type Diff, unifiedDiff } from "./text";

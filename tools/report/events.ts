@@ -1,6 +1,7 @@
 import { SERVICES, type TakeUp } from "../../catalogue";
 import { type Change, changesOf, compare } from "./changes";
-import type { Plan, StepDocument } from "./plan";
+import type { StepDocument } from "../../components/document";
+import type { Plan } from "./plan";
 import { secretsIn } from "../../components/step";
 
 /** What of a plan somebody may notice, in the order in which it happens. Pure. */

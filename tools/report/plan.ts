@@ -1,3 +1,5 @@
+import type { StepDocument } from "../../components/document";
+
 /** What `pulumi preview --json --show-sames` says, as far as the report needs it. */
 
 export interface Plan {
@@ -45,28 +47,6 @@ export type Inputs = Readonly<Record<string, unknown>>;
 export const UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
 /** Its word for a secret in what it shows. */
 export const BLINDED = "[secret]";
-
-/** A step's document, as scripts/lib/step.py reads it. */
-export interface StepDocument {
-  readonly step: {
-    readonly service: string;
-    readonly stage: string;
-    readonly host: string;
-    readonly timeout?: number;
-    readonly configuration?: string;
-  };
-  readonly files?: Readonly<Record<string, DocumentFile>>;
-  readonly directories?: Readonly<Record<string, unknown>>;
-  readonly absent?: readonly string[];
-  readonly params?: Readonly<Record<string, unknown>>;
-  readonly secrets?: Readonly<Record<string, number>>;
-  readonly script?: string;
-}
-
-export interface DocumentFile {
-  readonly content: string;
-  readonly [attribute: string]: unknown;
-}
 
 /** @throws Error that says what was wanted, if the text is no plan. */
 export function parsePlan(text: string, source: string): Plan {

@@ -1,8 +1,8 @@
-import { spawn } from "node:child_process";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { parse, stringify } from "yaml";
+import { linkProject, type Outcome, ownEnvironment, runPulumi } from "../engine";
 import { nameOf, parsePlan, type Plan, type ResourceState } from "./plan";
 import { deploymentOf, resourcesOf, type SavedPlan, settled } from "./state";
 
@@ -18,27 +18,17 @@ const SEED = "of-a-preview-alone-and-never-of-a-cloud-0123456789";
 /** Ids of what refers to one another are known after as many previews as the longest chain has links. */
 const MOST_ROUNDS = 6;
 
-export interface Outcome {
-  readonly status: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
 export class Room {
   readonly folder = fs.mkdtempSync(path.join(os.tmpdir(), "openstack-ha-preview-"));
   readonly work = path.join(this.folder, "work");
+  private readonly backend = path.join(this.folder, "backend");
 
   private constructor(
     root: string,
     readonly stack: string,
   ) {
-    for (const each of ["work", "backend"]) fs.mkdirSync(path.join(this.folder, each));
-    for (const name of fs.readdirSync(root)) {
-      if (name === "Pulumi.yaml") fs.copyFileSync(path.join(root, name), this.at(name));
-      else if (!name.startsWith(".") && !name.startsWith("Pulumi.")) {
-        fs.symlinkSync(path.join(root, name), this.at(name));
-      }
-    }
+    fs.mkdirSync(this.backend);
+    linkProject(root, this.work);
   }
 
   /**
@@ -138,50 +128,15 @@ export class Room {
     return outcome;
   }
 
-  get environment(): NodeJS.ProcessEnv {
-    const environment: NodeJS.ProcessEnv = {
-      ...process.env,
-      // The lab is not looked at; if it were, it would not be a person's own.
-      OPENSTACK_HA_STATE: path.join(this.folder, "lab"),
-      PULUMI_BACKEND_URL: `file://${path.join(this.folder, "backend")}`,
-      PULUMI_CONFIG_PASSPHRASE: "of a preview alone",
-      PULUMI_SKIP_UPDATE_CHECK: "true",
-    };
-    for (const name of ["PULUMI_ACCESS_TOKEN", "PULUMI_CONFIG_PASSPHRASE_FILE", "SSH_AUTH_SOCK"]) {
-      Reflect.deleteProperty(environment, name);
-    }
-    return environment;
-  }
-
   /** Runs pulumi; a wrapper comes before it on the command line. */
   run(wrapper: readonly string[], ...args: readonly string[]): Promise<Outcome> {
-    const command = [
-      ...wrapper,
-      "pulumi",
-      "--cwd",
-      this.work,
-      "--non-interactive",
-      "--color",
-      "never",
-      ...args,
-    ];
-    const child = spawn(command[0] as string, command.slice(1), {
-      cwd: this.work,
-      env: this.environment,
-      stdio: ["ignore", "pipe", "pipe"],
+    const environment = ownEnvironment({
+      backend: this.backend,
+      // The lab is not looked at; if it were, it would not be a person's own.
+      labState: path.join(this.folder, "lab"),
+      passphrase: "of a preview alone",
     });
-    let stdout = "";
-    let stderr = "";
-    child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
-    child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
-    return new Promise((resolve, reject) => {
-      child.on("error", () => {
-        reject(new Error('wanted pulumi on the PATH, found none; run: eval "$(tools/env)"'));
-      });
-      child.on("close", (status) => {
-        resolve({ status, stdout, stderr });
-      });
-    });
+    return runPulumi(this.work, environment, wrapper, args);
   }
 
   close(): void {

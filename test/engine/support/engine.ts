@@ -1,7 +1,13 @@
-import { spawn, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
+import {
+  linkProject,
+  type Outcome as Ended,
+  ownEnvironment,
+  runPulumi,
+} from "../../../tools/engine";
 import { stackFileText, type Options } from "../../fixtures/config/fixtures";
 
 /** The real engine on this program, in a project folder, a state backend and a lab's folder of a test's own. */
@@ -10,10 +16,7 @@ export const REPOSITORY = path.join(__dirname, "../../..");
 /** Long enough to be accepted; no cloud has it. */
 export const SEED = "Zq8mT1vXw5LkR7yPn3Ds9HbJc2FgA6uE0iOxYtKa";
 
-export interface Outcome {
-  readonly status: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
+export interface Outcome extends Ended {
   readonly milliseconds: number;
 }
 
@@ -36,14 +39,8 @@ export class Project {
   private readonly backend = path.join(this.folder, "backend");
 
   private constructor() {
-    for (const each of [this.work, this.backend]) fs.mkdirSync(each);
-    for (const name of fs.readdirSync(REPOSITORY)) {
-      if (name === "Pulumi.yaml") {
-        fs.copyFileSync(path.join(REPOSITORY, name), path.join(this.work, name));
-      } else if (!name.startsWith(".") && !name.startsWith("Pulumi.")) {
-        fs.symlinkSync(path.join(REPOSITORY, name), path.join(this.work, name));
-      }
-    }
+    fs.mkdirSync(this.backend);
+    linkProject(REPOSITORY, this.work);
   }
 
   /** A project with an empty stack. */
@@ -56,48 +53,18 @@ export class Project {
   }
 
   get environment(): NodeJS.ProcessEnv {
-    const environment: NodeJS.ProcessEnv = {
-      ...process.env,
-      OPENSTACK_HA_STATE: this.labState,
-      PULUMI_BACKEND_URL: `file://${this.backend}`,
-      PULUMI_CONFIG_PASSPHRASE: "engine-test",
-      PULUMI_SKIP_UPDATE_CHECK: "true",
-    };
-    // Of the person who runs the tests.
-    delete environment.PULUMI_CONFIG_PASSPHRASE_FILE;
-    delete environment.SSH_AUTH_SOCK;
-    return environment;
+    return ownEnvironment({
+      backend: this.backend,
+      labState: this.labState,
+      passphrase: "engine-test",
+    });
   }
 
   /** Runs pulumi; a wrapper comes before it on the command line. */
-  run(wrapper: readonly string[], ...args: readonly string[]): Promise<Outcome> {
+  async run(wrapper: readonly string[], ...args: readonly string[]): Promise<Outcome> {
     const started = Date.now();
-    const [command, ...rest] = [
-      ...wrapper,
-      "pulumi",
-      // A wrapper may have gone elsewhere.
-      "--cwd",
-      this.work,
-      "--non-interactive",
-      "--color",
-      "never",
-      ...args,
-    ];
-    const child = spawn(command!, rest, {
-      cwd: this.work,
-      env: this.environment,
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    let stdout = "";
-    let stderr = "";
-    child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
-    child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
-    return new Promise((resolve, reject) => {
-      child.on("error", reject);
-      child.on("close", (status) => {
-        resolve({ status, stdout, stderr, milliseconds: Date.now() - started });
-      });
-    });
+    const ended = await runPulumi(this.work, this.environment, wrapper, args);
+    return { ...ended, milliseconds: Date.now() - started };
   }
 
   pulumi(...args: readonly string[]): Promise<Outcome> {

@@ -6,6 +6,7 @@ import type {
 } from "@pulumi/pulumi/proto/resource_pb";
 import { MockMonitor, type MockResourceArgs } from "@pulumi/pulumi/runtime/mocks";
 import * as runtimeSettings from "@pulumi/pulumi/runtime/settings";
+import { RUNNER, type StepDocument, withoutSudo } from "../../../components/document";
 import { parseCloud } from "../../../config";
 import { project, type Options } from "../../fixtures/config/fixtures";
 
@@ -263,30 +264,8 @@ export function plainTexts(input: unknown): string[] {
 
 // ---- Steps ----------------------------------------------------------------------------------------------------
 
-/** A step's document, as scripts/lib/step.py reads it. */
-export interface Document {
-  readonly step: {
-    readonly service: string;
-    readonly stage: string;
-    readonly host: string;
-    readonly timeout: number;
-    readonly configuration?: string;
-  };
-  readonly files?: Readonly<Record<string, DocumentFile>>;
-  readonly directories?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
-  readonly absent?: readonly string[];
-  readonly params?: Readonly<Record<string, unknown>>;
-  readonly secrets?: Readonly<Record<string, number>>;
-  readonly script?: string;
-}
-
-export interface DocumentFile {
-  readonly content: string;
-  readonly mode?: string;
-  readonly owner?: string;
-  readonly group?: string;
-  readonly validate?: readonly string[];
-}
+/** This program always says how long a step may take. */
+export type Document = StepDocument & { readonly step: { readonly timeout: number } };
 
 export interface PlannedStep {
   readonly resource: Registered;
@@ -294,8 +273,6 @@ export interface PlannedStep {
   readonly stdin: string;
   readonly document: Document;
 }
-
-const RUNNER = "/usr/local/sbin/openstack-ha-step";
 
 const stepsOfPlans = new WeakMap<Planned, readonly PlannedStep[]>();
 
@@ -310,8 +287,7 @@ function readSteps(plan: Planned): PlannedStep[] {
   return plan.resources
     .filter(
       ({ type, inputs }) =>
-        type === "command:remote:Command" &&
-        [RUNNER, `sudo -n ${RUNNER}`].includes(inspect(inputs.create).value as string),
+        type === "command:remote:Command" && withoutSudo(inspect(inputs.create).value) === RUNNER,
     )
     .map((resource) => {
       const stdin = inspect(resource.inputs.stdin).value as string;

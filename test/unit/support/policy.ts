@@ -1,11 +1,7 @@
+import type { StepDocument } from "../../../components/document";
 import { digest } from "../../../components/render";
 import { sortedJson } from "../../../components/step";
-import {
-  type PassphraseOrigin,
-  Plan,
-  type Resource,
-  type StepDocument,
-} from "../../../policy/plan";
+import { type PassphraseOrigin, Plan, type Resource } from "../../../policy/plan";
 import { violations } from "../../../policy/rule";
 import { RULES } from "../../../policy/rules";
 import { inspect, type Planned } from "./plan";

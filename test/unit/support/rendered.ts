@@ -1,9 +1,10 @@
-import type { Document, DocumentFile, Planned } from "./plan";
+import type { FileSpec } from "../../../components/step";
+import type { Document, Planned } from "./plan";
 import { inspect, stepsOf } from "./plan";
 
 /** What a plan writes to its hosts, taken from the steps' documents: a new service's files are in it by themselves. */
 
-export interface RenderedFile extends DocumentFile {
+export interface RenderedFile extends FileSpec {
   readonly path: string;
   readonly host: string;
   /** The step that writes it, without the host. */

@@ -1,4 +1,5 @@
-import type { Resource, StepDocument } from "../../../policy/plan";
+import type { StepDocument } from "../../../components/document";
+import type { Resource } from "../../../policy/plan";
 import type { Broken } from "./policy";
 
 /** What can be wrong in a plan: for each rule of the policy pack, the stacks that break it, made from one that does not. */
