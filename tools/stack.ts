@@ -6,7 +6,7 @@ import { type Cloud, parseSource, type Source, withInventoryFile } from "../conf
 
 /** What the tools for people know of a stack: its configuration, its outputs, and where its files are. */
 
-const ROOT = path.join(__dirname, "..");
+export const ROOT = path.join(__dirname, "..");
 export const PROJECT = "openstack-ha";
 
 /** Folder of a stack's files for people; only their owner can read it. */
@@ -86,6 +86,41 @@ export function stackOutputs(stack: string): Outputs {
   ) as Outputs;
 }
 
+/** One resource, as the engine keeps it. */
+export interface StateResource {
+  readonly urn: string;
+  readonly type: string;
+  /** It was replaced, and is still to be deleted. */
+  readonly delete?: boolean;
+  readonly inputs?: Readonly<Record<string, unknown>>;
+  readonly outputs?: Readonly<Record<string, unknown>>;
+  readonly dependencies?: readonly string[];
+  readonly propertyDependencies?: Readonly<Record<string, readonly string[] | null>>;
+}
+
+/** What was applied last, secrets in clear. */
+export function stackState(stack: string): StateResource[] {
+  const { deployment } = JSON.parse(
+    pulumi("stack", "export", "--show-secrets", "--stack", stack),
+  ) as { deployment: { resources?: StateResource[] } };
+  return (deployment.resources ?? []).filter((each) => !each.delete);
+}
+
+/** What Pulumi marks a secret with in an exported state. */
+const SIGNATURE = "4dabf18193072939515e22adb298388d";
+
+/** A value of an exported state, whether it is a secret or not. */
+export function plain(value: unknown): unknown {
+  return value !== null && typeof value === "object" && SIGNATURE in value
+    ? JSON.parse((value as unknown as { plaintext: string }).plaintext)
+    : value;
+}
+
+/** The last part of a URN. */
+export function nameOf(urn: string): string {
+  return urn.split("::").at(-1) ?? urn;
+}
+
 export interface Outputs {
   readonly authUrl: string;
   readonly adminPassword: string;
@@ -99,6 +134,8 @@ function pulumi(...args: string[]): string {
   return execFileSync("pulumi", args, {
     cwd: ROOT,
     encoding: "utf8",
+    // A state has some megabytes.
+    maxBuffer: 1 << 28,
     stdio: ["ignore", "pipe", "inherit"],
   });
 }

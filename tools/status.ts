@@ -1,13 +1,10 @@
-import { spawn } from "node:child_process";
-import * as fs from "node:fs";
-import * as path from "node:path";
 import { type ServiceEntry, type ServiceName, servicesOf } from "../catalogue";
 import { CHECKS } from "../components/checks";
-import { asRoot, RUNNER } from "../components/document";
 import { stepDocument } from "../components/step";
 import type { Cloud, HostConfig } from "../config";
 import { Secrets } from "../secrets";
-import { cloudFolder, stackCloud, stackName } from "./stack";
+import { checkOnHost, needHostFiles } from "./hosts";
+import { stackCloud, stackName } from "./stack";
 
 /**
  * npm run status [STACK] [--json] [--wait SECONDS]: ask every service on every host whether it works, all at once and
@@ -28,20 +25,13 @@ export interface Health {
   readonly detail: string;
 }
 
-interface CheckResult {
-  readonly service: string;
-  readonly differences: readonly { readonly found: string }[];
-  readonly facts: readonly string[];
-}
-
 async function main(): Promise<void> {
   const stack = stackName();
   const cloud = stackCloud(stack);
-  if (!fs.existsSync(path.join(cloudFolder(stack), "ssh_config"))) {
-    console.error(
-      `error: there are no files of ${stack} in ${path.relative(process.cwd(), cloudFolder(stack))}; ` +
-        "run `npm run up`, or `npm run outputs` if the cloud exists",
-    );
+  try {
+    needHostFiles(stack);
+  } catch (error) {
+    console.error(`error: ${(error as Error).message}`);
     process.exitCode = 1;
     return;
   }
@@ -71,8 +61,8 @@ async function hostHealth(cloud: Cloud, stack: string, host: HostConfig): Promis
     JSON.parse(checkDocument(cloud, host, entry, secrets)),
   );
   try {
-    const answer = await ssh(stack, host, JSON.stringify(documents));
-    return (JSON.parse(answer) as CheckResult[]).map((result) => ({
+    const results = await checkOnHost(stack, host, documents, TIMEOUT + 10);
+    return results.map((result) => ({
       service: result.service,
       host: host.name,
       ok: result.differences.length === 0,
@@ -102,28 +92,6 @@ export function checkDocument(
     host,
     secretsFrom,
     timeout: TIMEOUT,
-  });
-}
-
-function ssh(stack: string, host: HostConfig, input: string): Promise<string> {
-  const config = path.join(cloudFolder(stack), "ssh_config");
-  const command = asRoot(host, `${RUNNER} --check`);
-  return new Promise((resolve, reject) => {
-    const child = spawn("ssh", ["-F", config, host.name, command], {
-      timeout: 1000 * (TIMEOUT + 10),
-    });
-    let out = "";
-    let err = "";
-    child.stdout.on("data", (data: Buffer) => (out += data.toString()));
-    child.stderr.on("data", (data: Buffer) => (err += data.toString()));
-    child.on("error", reject);
-    child.on("close", (code) => {
-      // 0: all is well; 3: something is not, and the answer says what.
-      if (code === 0 || code === 3) resolve(out);
-      else reject(new Error(err.trim().split("\n").pop() ?? `ssh ended with code ${String(code)}`));
-    });
-    child.stdin.on("error", () => undefined);
-    child.stdin.end(input);
   });
 }
 

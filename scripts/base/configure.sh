@@ -14,4 +14,7 @@ fi
 
 [[ $(hostname) == "$STEP_HOST" ]] || change "hostname $(hostname) to $STEP_HOST" hostname "$STEP_HOST"
 
+# A unit that has failed is for its own service's step to mend, which comes after this one.
+checking || systemctl reset-failed
+
 verified 60

@@ -47,7 +47,11 @@ if is_monitor; then
   [[ -e /var/lib/ceph/mon/ceph-$STEP_HOST/openstack-ha-made ]] || change "monitor $STEP_HOST" make_monitor
   units_running ceph.target ceph-mon.target "ceph-mon@$STEP_HOST.service" -- /etc/ceph/ceph.conf
 fi
-checking || wait_for 180 "a majority of Ceph's monitors" quorum
+if checking; then
+  quorum || fail "wanted a majority of Ceph's monitors, found that they do not answer on $STEP_HOST"
+else
+  wait_for 180 "a majority of Ceph's monitors" quorum
+fi
 
 if [[ $(store osd get-require-min-compat-client) != mimic ]]; then
   # Older clients would have to unprotect and flatten what servers were made of before it can be replaced.

@@ -15,10 +15,21 @@ reload_haproxy() {
 }
 
 checking || wait_for 90 "haproxy started by Pacemaker on $STEP_HOST" active
-# Without a record nobody knows what it runs with; a reload costs nothing.
-if [[ ! -e $record || $(<"$record") != "$now" ]]; then
+# Without a record, or with one that is older than the file, nobody knows what it runs with; a reload costs nothing.
+if [[ ! -e $record || $(<"$record") != "$now" ]] || written_since "$record" /etc/haproxy/haproxy.cfg; then
   change "reloaded haproxy" reload_haproxy
 fi
 checking || remember_start "$record" "$now"
+
+# set_aside: what somebody has taken out of service through the socket, as the command that puts it back. A reload forgets
+# that too.
+set_aside() {
+  admin "show stat" | awk -F, '
+    $2 == "FRONTEND" && $18 != "OPEN" { print "enable frontend " $1 }
+    $2 != "FRONTEND" && $2 != "BACKEND" && $18 ~ /^(MAINT|DRAIN|NOLB)/ { print "set server " $1 "/" $2 " state ready" }'
+}
+admin() { socat -t 2 - UNIX-CONNECT:/run/haproxy/admin.sock <<<"$1"; }
+put_back() { [[ -z $(admin "$1" | tr -d '[:space:]') ]] || fail "wanted haproxy to $1, found that it does not"; }
+while read -r back; do change "$back" put_back "$back"; done < <(set_aside)
 
 verified 30

@@ -22,3 +22,13 @@ bootstrap_keystone() {
 database_ready keystone keystone-db
 bootstrapped "$(param internal) $(param public) $(param region) $(package_version keystone) $(secret_version keystone-admin) $(param credentials)" \
   bootstrap_keystone keystone
+
+# Somebody may have edited its endpoints since, or removed a role; what it makes is complete again after another run.
+identity() {
+  sql --database=keystone <<<"SELECT CONCAT(interface, ' ', url) FROM endpoint JOIN service ON service.id = service_id
+      WHERE type = 'identity' AND region_id = '$(param region)' ORDER BY interface;
+    SELECT name FROM role WHERE domain_id = '<<null>>' AND name IN ('admin', 'member', 'reader', 'service') ORDER BY name"
+}
+wanted=$(printf '%s\n' "admin $(param internal)" "internal $(param internal)" "public $(param public)" admin member reader service)
+mend_identity() { [[ $(identity) == "$wanted" ]] || bootstrap_keystone; }
+[[ $(identity) == "$wanted" ]] || change "endpoints and roles of identity" alone_in_cluster bootstrap-keystone mend_identity

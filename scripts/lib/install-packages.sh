@@ -3,9 +3,17 @@
 
 mapfile -t packages < <(param packages)
 mapfile -t units < <(param units)
-if packages_installed "${packages[@]}" && ! baking; then
-  # Only now: later, an enabled unit is one that its start step has enabled.
-  units_disabled "${units[@]}"
+enabled=" "
+baking || for unit in "${units[@]}"; do
+  ! systemctl is-enabled --quiet "$unit" 2>/dev/null || enabled+="$unit "
+done
+if packages_installed "${packages[@]}" && ! baking && ! checking; then
+  for unit in "${units[@]}"; do
+    # Only now, and not those that a start step had enabled before.
+    [[ $enabled == *" $unit "* ]] || units_disabled "$unit"
+    # What runs is of another version: the start step starts it anew.
+    rm -f "$STEP_STATE/started/$unit"
+  done
 fi
 
 mapfile -t masked < <(param masked)

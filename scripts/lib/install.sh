@@ -23,7 +23,7 @@ install_file() {
   mkdir -p "${2%/*}"
   cat >"$2.new"
   chmod "$1" "$2.new"
-  if cmp -s "$2.new" "$2"; then
+  if cmp -s "$2.new" "$2" && [ "$(stat -c %a "$2")" = "$1" ]; then
     rm "$2.new"
   else
     mv "$2.new" "$2"

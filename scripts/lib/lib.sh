@@ -36,6 +36,8 @@ baking() { [[ $STEP_MODE == bake ]]; }
 changed() { printf '%s\n' "$*" >>"$STEP_DIR/changes"; }
 # differs TEXT: say what is not as wanted (check mode).
 differs() { printf '%s\n' "$*" >>"$STEP_DIR/differences"; }
+# unhealthy TEXT: say that the service does not work (check mode). What is to be mended may be another step's.
+unhealthy() { printf '%s\n' "$*" >>"$STEP_DIR/health"; }
 
 # answer TEXT: a line for the program, after the step's own.
 answer() { printf '%s\n' "$*" >>"$STEP_DIR/facts"; }
@@ -70,15 +72,46 @@ wait_for() {
   done
 }
 
-# packages_installed NAME...: Debian packages, without their recommendations and without starting anything. Says whether
-# any had to be installed.
+# packages_installed NAME...: Debian packages, without their recommendations and without starting anything, in no older
+# version than the one that the last run left here. Says whether any had to be installed.
 packages_installed() {
-  local missing=() name
+  local missing=() older=() name found note=$STEP_STATE/packages/$STEP_SERVICE
   for name in "$@"; do
-    [[ $(dpkg-query -W -f '${db:Status-Abbrev}' "$name" 2>/dev/null) == "ii " ]] || missing+=("$name")
+    found=$(dpkg-query -W -f '${db:Status-Abbrev}${Version}' "$name" 2>/dev/null) || true
+    if [[ $found != "ii "* ]]; then
+      missing+=("$name")
+    elif was_newer "$name" "${found#ii }"; then
+      older+=("$name")
+    fi
   done
-  ((${#missing[@]})) || return 1
-  change "installed ${#missing[@]} packages (${missing[*]:0:4}...)" install_packages "${missing[@]}"
+  ((${#missing[@]} == 0)) ||
+    change "installed ${#missing[@]} packages (${missing[*]:0:4}...)" install_packages "${missing[@]}"
+  ((${#older[@]} == 0)) || change "newer ${older[*]}" newer_packages "${older[@]}"
+  checking || note_packages "$@"
+  ((${#missing[@]} + ${#older[@]}))
+}
+
+# was_newer NAME VERSION: a newer one was here when the step ran last.
+was_newer() {
+  local noted
+  noted=$(awk -v name="$1" '$1 == name { print $2 }' "$note" 2>/dev/null) || return 1
+  [[ -n $noted ]] && dpkg --compare-versions "$2" lt "$noted"
+}
+
+newer_packages() {
+  local name version
+  install_packages "$@"
+  for name in "$@"; do
+    version=$(package_version "$name")
+    ! was_newer "$name" "$version" ||
+      fail "wanted $name $(awk -v name="$name" '$1 == name { print $2 }' "$note") or newer, found that this host's package source has no newer one than $version"
+  done
+}
+
+note_packages() {
+  mkdir -p "${note%/*}"
+  dpkg-query -W -f '${Package} ${Version}\n' "$@" >"$note.new"
+  mv "$note.new" "$note"
 }
 
 install_packages() {
@@ -127,7 +160,7 @@ unit_running() {
 # units_running UNIT... -- FILE...: the same for several units that read the same files. They start together, and restart
 # together.
 units_running() {
-  local units=() unit now record off=() down=() old=()
+  local units=() unit now record state masked=() off=() down=() old=()
   while [[ $1 != -- ]]; do
     units+=("$1")
     shift
@@ -136,13 +169,17 @@ units_running() {
   now=$(fingerprint "$@")
   for unit in "${units[@]}"; do
     record=$STEP_STATE/started/$unit
-    systemctl is-enabled --quiet "$unit" || off+=("$unit")
+    state=$(systemctl is-enabled "$unit" 2>/dev/null) || {
+      off+=("$unit")
+      [[ $state != masked* ]] || masked+=("$unit")
+    }
     if ! systemctl is-active --quiet "$unit"; then
       down+=("$unit")
-    elif [[ ! -e $record || $(<"$record") != "$now" ]]; then
+    elif [[ ! -e $record || $(<"$record") != "$now" ]] || started_otherwise "$unit" "$record" "$@"; then
       old+=("$unit")
     fi
   done
+  ((${#masked[@]} == 0)) || change "unmasked ${masked[*]}" systemctl unmask --quiet "${masked[@]}"
   ((${#off[@]} == 0)) || change "enabled ${off[*]}" enable_units "${off[@]}"
   ((${#down[@]} == 0)) || change "started ${down[*]}" start_units "${down[@]}"
   ((${#old[@]} == 0)) || change "restarted ${old[*]}" alone_in_cluster "$STEP_SERVICE" restart_units "${old[@]}"
@@ -153,6 +190,28 @@ units_running() {
 # just now. Nor are the links of old init scripts, which these packages have too: nobody reads those where there is a unit,
 # and the tool for them reloads twice a unit.
 enable_units() { SYSTEMCTL_SKIP_SYSV=1 systemctl enable --quiet --no-reload "$@"; }
+
+# started_otherwise UNIT RECORD FILE...: somebody else started or reloaded it since the record, and a file was written
+# after that. What it read then was not what is there now, such as a file that was edited, used, and put right.
+started_otherwise() {
+  local since record=$2 file
+  since=$(systemctl show --timestamp=unix --property StateChangeTimestamp --value "$1")
+  since=${since#@}
+  [[ -n $since ]] && ((since > $(stat -c %Y "$record"))) || return 1
+  shift 2
+  for file in "$@"; do
+    [[ ! -e $file ]] || (($(stat -c %Y "$file") <= since)) || return 0
+  done
+  return 1
+}
+
+# written_since RECORD FILE...: one of the files is younger than the record of what was started with them.
+written_since() {
+  local record=$1 file
+  shift
+  for file in "$@"; do [[ ! $file -nt $record ]] || return 0; done
+  return 1
+}
 
 remember_start() {
   mkdir -p "${1%/*}"
@@ -284,7 +343,7 @@ verified() {
     if found=$(verify 2>&1); then
       [[ -z $found ]] || printf '%s\n' "$found" >>"$STEP_DIR/facts"
     else
-      differs "${found:-$STEP_SERVICE is not healthy}"
+      unhealthy "${found:-$STEP_SERVICE is not healthy}"
     fi
   else
     wait_for "$1" "$STEP_SERVICE healthy on $STEP_HOST" verify
@@ -316,6 +375,8 @@ ensure_database() {
   local account=$1 secret=$2 name grants=
   shift 2
   (($#)) || set -- "$account"
+  ! checking || sql <<<"SELECT 1" >/dev/null 2>&1 ||
+    fail "wanted to see the database of $account, found that MariaDB does not answer on $STEP_HOST"
   for name in "$@"; do
     grants+="GRANT ALL ON \`$name\`.* TO '$account'@'%';"
     if [[ $(sql <<<"SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = '$name'") != 1 ]]; then

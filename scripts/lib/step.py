@@ -7,7 +7,8 @@ ${secret:NAME} placeholders that are filled in here, from the store that --secre
 
   (no option)  make it so; one line on stdout says what was changed, and, of few steps, further lines what was asked
   --check      change nothing; print what differs as JSON; exit 0 if nothing does, 3 if something does. The document
-               may be a list of documents, which are checked at the same time
+               may be a list of documents, which are checked at the same time. A difference is of a kind: file or
+               directory; state (what the script would do); health (its service's check); error (it cannot be said)
   --bake       as the first, in an image that is being built: no service manager is running
   --secrets    read {"name": {"version": 1, "value": "..."}} and replace the store
 
@@ -39,6 +40,8 @@ LOG = os.environ.get("OPENSTACK_HA_LOG", "/var/log/openstack-ha")
 RUN = os.environ.get("OPENSTACK_HA_RUN", "/run/openstack-ha")
 STATE = os.environ.get("OPENSTACK_HA_STATE", "/var/lib/openstack-ha")
 STORE = os.path.join(ETC, "secrets.json")
+# The digest of the store as it was brought: another one was written by hand.
+STORE_NOTE = f"{STORE}.sha256"
 PLACEHOLDER = re.compile(r"\$\{secret:([a-z0-9-]+)\}")
 DIFFERS = 3
 # A run that lost its connection goes on alone, for the time that its step has; the one that repeats it waits for it,
@@ -99,7 +102,8 @@ def write_store():
     for name, secret in wanted.items():
         if not isinstance(secret.get("value"), str) or not isinstance(secret.get("version"), int):
             raise StepError(f"secret {name}: wanted a version and a text value; run `pulumi up` again")
-    present = load_store()
+    by_hand = store_was_edited()
+    present = {} if by_hand else load_store()
     # Steps name secrets by version: another value under the same one would reach no service, or half of them.
     silent = sorted(
         name
@@ -116,11 +120,32 @@ def write_store():
     changed = sorted(
         name for name in set(wanted) | set(present) if wanted.get(name) != present.get(name)
     )
-    if not changed and os.path.exists(STORE) and os.stat(STORE).st_mode & 0o777 == 0o600:
+    if not changed and os.path.exists(STORE_NOTE) and store_is_private():
         return "unchanged"
     os.makedirs(ETC, mode=0o755, exist_ok=True)
-    atomic_write(STORE, (json.dumps(wanted, indent=1, sort_keys=True) + "\n").encode(), 0o600)
-    return f"changed: {len(changed)} secrets ({summary(changed)})"
+    data = (json.dumps(wanted, indent=1, sort_keys=True) + "\n").encode()
+    atomic_write(STORE, data, 0o600)
+    atomic_write(STORE_NOTE, hashlib.sha256(data).hexdigest().encode() + b"\n", 0o600)
+    if by_hand:
+        return "changed: the store of secrets, which was edited by hand"
+    return f"changed: {len(changed)} secrets ({summary(changed)})" if changed else "changed: the store of secrets"
+
+
+def store_is_private():
+    try:
+        found = os.stat(STORE)
+    except FileNotFoundError:
+        return False
+    return found.st_mode & 0o777 == 0o600 and found.st_uid == os.geteuid()
+
+
+def store_was_edited():
+    """Whether somebody else wrote the store since it was brought. One that is gone is not edited."""
+    try:
+        with open(STORE, "rb") as store, open(STORE_NOTE, encoding="ascii") as note:
+            return hashlib.sha256(store.read()).hexdigest() != note.read().strip()
+    except FileNotFoundError:
+        return False
 
 
 def summary(items, most=4):
@@ -231,9 +256,10 @@ class Step:
 
     @staticmethod
     def own(path, mode, uid, gid):
-        os.chmod(path, mode)
         if os.geteuid() == 0:
             os.chown(path, uid, gid)
+        # Last: another owner takes the special bits away.
+        os.chmod(path, mode)
 
     @staticmethod
     def metadata_differs(found, mode, uid, gid):
@@ -268,6 +294,11 @@ class Step:
                 continue
             self.note("file", path, self.file_difference(path, present, data, found))
             if self.check:
+                continue
+            if present == data:
+                # Not written anew: who reads it has read this.
+                self.own(path, mode, uid, gid)
+                self.log(f"mode and owner of {path}")
                 continue
             os.makedirs(os.path.dirname(path), exist_ok=True)
             self.validate(spec, path, data)
@@ -384,6 +415,7 @@ class Step:
         put("secret-versions.json", json.dumps(self.document.get("secrets", {})))
         put("changes", "")
         put("differences", "")
+        put("health", "")
         put("facts", "")
         put("error", "")
         script = put("script", text)
@@ -441,7 +473,9 @@ class Step:
 
         self.changes += lines("changes")
         self.differences += [
-            {"kind": "state", "what": self.service, "found": line} for line in lines("differences")
+            {"kind": kind, "what": self.service, "found": line}
+            for kind, name in (("state", "differences"), ("health", "health"))
+            for line in lines(name)
         ]
         self.facts += lines("facts")
         error = " ".join(lines("error"))
@@ -451,7 +485,9 @@ class Step:
                 f"see {self.log_path} on the host, then run `pulumi up` again"
             )
         if process.returncode != 0:
-            raise StepError(f"{self.title}: {error or self.last(output)}; log: {self.log_path}")
+            # A check writes no log.
+            where = "" if self.check else f"; log: {self.log_path}"
+            raise StepError(f"{self.title}: {error or self.last(output)}{where}")
 
     def reason(self, output):
         """The lines of a checker's output that say why: some print their whole manual after them."""
@@ -554,12 +590,14 @@ def check(document):
     """A step that cannot even be checked counts as differing: its error is what was found."""
 
     def one(each):
+        step = None
         try:
-            return Step(each, "check").run()
+            step = Step(each, "check")
+            return step.run()
         except Exception as error:  # pylint: disable=broad-except # one bad document must not hide the others
             where = each.get("step", {})
             found = {"kind": "error", "what": where.get("service", "?"), "found": one_line(error)}
-            return {**where, "differences": [found], "facts": []}
+            return {**where, "differences": [*(step.differences if step else []), found], "facts": []}
 
     documents = document if isinstance(document, list) else [document]
     with concurrent.futures.ThreadPoolExecutor(max_workers=4) as pool:

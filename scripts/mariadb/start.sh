@@ -28,4 +28,59 @@ if [[ -e $record && $(<"$record") != "$now" ]]; then
 fi
 checking || remember_start "$record" "$now"
 
+# drifted_options: name, running value and wanted value of each option of the plan's file that the server runs otherwise.
+# Galera's own are variables of the server too.
+drifted_options() {
+  mariadbd --defaults-file="$conf" --help --verbose >"$STEP_DIR/wanted" 2>/dev/null
+  sql <<<"SELECT LOWER(variable_name), global_value FROM information_schema.system_variables" >"$STEP_DIR/running"
+  python3 -c '
+import re, sys
+conf, wanted, running = ([line.rstrip("\n") for line in open(path, encoding="utf-8")] for path in sys.argv[1:])
+running = dict(line.split("\t", 1) for line in running if "\t" in line)
+table = dict(line.split(None, 1) for line in wanted if re.match(r"[a-z-]+ +\S", line))
+# Told on the command line by the agent, shown as stars, or the same name twice.
+left_out = {"wsrep_cluster_address", "wsrep_sst_auth", "wsrep_provider"}
+UNITS = {"D": 86400, "H": 3600, "M": 60, "S": 1}
+
+def plain(value):
+    """One form: durations in seconds, sizes in bytes, switches as ON and OFF."""
+    value = value.strip().strip("\"")
+    if re.fullmatch(r"P(?=.)(\d+D)?(T([\d.]+[HMS])+)?", value):
+        return "%g" % sum(float(n) * UNITS[unit] for n, unit in re.findall(r"([\d.]+)([DHMS])", value))
+    size = re.fullmatch(r"(\d+)([KMGT])", value)
+    if size:
+        return str(int(size[1]) << 10 * ("KMGT".index(size[2]) + 1))
+    return {"TRUE": "ON", "FALSE": "OFF"}.get(value.upper(), value)
+
+def provider(text):
+    pairs = (each.partition("=") for each in text.strip().strip("\"").split(";"))
+    return {key.strip(): value for key, _, value in pairs if key.strip()}
+
+for line in conf:
+    name, is_option, value = (part.strip() for part in line.partition("="))
+    if not is_option or not re.fullmatch(r"[a-z_]+", name) or name in left_out:
+        continue
+    if name == "wsrep_provider_options":
+        have = provider(running.get(name, ""))
+        options = {"wsrep_provider_" + key.replace(".", "_"): (have.get(key, "none"), text) for key, text in provider(value).items()}
+    else:
+        options = {name: (running.get(name, "none"), table.get(name.replace("_", "-"), value))}
+    for option, (found, text) in options.items():
+        if plain(found).lower() != plain(text).lower():
+            print(option, plain(found), plain(text), sep="\t")
+' "$conf" "$STEP_DIR/wanted" "$STEP_DIR/running"
+}
+
+restart=no
+set_option() {
+  local value=$2
+  [[ $value =~ ^[0-9.]+$ ]] || value="'$value'"
+  # Those that cannot be set while it runs come with its restart.
+  sql <<<"SET GLOBAL $1 = $value" || restart=yes
+}
+while IFS=$'\t' read -r name found wanted; do
+  change "$name $found to $wanted" set_option "$name" "$wanted"
+done < <(drifted_options)
+[[ $restart == no ]] || change "restarted mariadb" alone_in_cluster mariadb restart_galera
+
 verified 120

@@ -25,6 +25,19 @@ set_option() {
     "<cluster_property_set id=\"cib-bootstrap-options\"><nvpair id=\"cib-bootstrap-options-$1\" name=\"$1\" value=\"$2\"/></cluster_property_set>"
 }
 
+# Those that Pacemaker and the plan's own scripts keep there.
+KEPT='^(cluster-infrastructure|cluster-name|dc-version|have-watchdog|last-lrm-refresh|openstack-ha-.*)$'
+
+# unplanned_options: names of those that somebody else has set.
+unplanned_options() {
+  candidate --query --xpath "//cluster_property_set[@id='cib-bootstrap-options']/nvpair" 2>/dev/null |
+    sed -n 's/.* name="\([^"]*\)".*/\1/p' | grep -vE "$KEPT" | grep -vxF -f <(param options | cut -d= -f1) || true
+}
+
+unset_option() {
+  candidate --delete --xpath "//cluster_property_set[@id='cib-bootstrap-options']/nvpair[@name='$1']"
+}
+
 push_candidate() {
   local out
   out=$(crm_verify --xml-file "$STEP_DIR/candidate.xml" 2>&1) ||
@@ -46,6 +59,10 @@ configure_cluster() {
       set_option "$name" "$value"
     }
   done < <(param options)
+  while IFS= read -r name; do
+    differing+=("no $name")
+    unset_option "$name"
+  done < <(unplanned_options)
   for section in rsc_defaults resources constraints; do
     wanted=$(wanted_section "$section")
     candidate --query --scope "$section" >"$STEP_DIR/section.xml" 2>/dev/null || printf '<%s/>' "$section" >"$STEP_DIR/section.xml"

@@ -31,7 +31,7 @@ for unit in corosync.service pacemaker.service; do
 done
 if ! systemctl is-active --quiet corosync.service; then
   change "started corosync" start_units corosync.service
-elif [[ ! -e $record || $(<"$record") != "$now" ]]; then
+elif [[ ! -e $record || $(<"$record") != "$now" ]] || written_since "$record" "${conf[@]}"; then
   change "reloaded corosync" reload_corosync
 fi
 checking || remember_start "$record" "$now"

@@ -27,6 +27,12 @@ function said({ status, stdout, stderr }: Outcome): Result {
   return { status, said: (stdout + stderr).trimEnd() };
 }
 
+/** What a check found. */
+function differences({ stdout }: Outcome): string[] {
+  const checked = JSON.parse(stdout) as { differences: { found: string }[] };
+  return checked.differences.map(({ found }) => found);
+}
+
 const fine = (line: string): Result => ({ status: 0, said: line });
 
 // ---- The cluster's lock -----------------------------------------------------------------------------------------
@@ -215,7 +221,7 @@ serial("a name of any characters makes an id that XML takes", async (t) => {
 /**
  * The service manager as far as a unit's life needs it. A unit named in `broken` does not start; one in `late` fails once
  * and is then up by itself; the file of one in `edited` was changed since it was read; one in `reloads` takes new
- * configuration by a signal.
+ * configuration by a signal; one in `since` came to its state at that time.
  */
 function serviceManager(r: Room): Room {
   const state = r.at("units");
@@ -234,7 +240,10 @@ while (($#)); do
 done
 verb=\${args[0]} units=("\${args[@]:1}") unit=\${args[1]-} status=0
 case $verb in
-is-enabled) [[ -e ${state}/$unit.enabled ]]; exit ;;
+is-enabled)
+  [[ ! -e ${state}/$unit.masked ]] || { echo masked; exit 1; }
+  [[ -e ${state}/$unit.enabled ]]
+  exit ;;
 is-active)
   if [[ -e ${state}/$unit.late && -e ${state}/$unit.failed ]]; then
     rm ${state}/$unit.late && touch ${state}/$unit.active
@@ -246,6 +255,7 @@ is-active)
   exit ;;
 show)
   case $property in
+  StateChangeTimestamp) [[ ! -e ${state}/$unit.since ]] || echo "@$(<${state}/$unit.since)" ;;
   NeedDaemonReload) [[ -e ${state}/$unit.edited ]] && echo yes || echo no ;;
   ExecReload) [[ ! -e ${state}/$unit.reloads ]] || echo '{ path=/bin/kill ; argv[]=/bin/kill -HUP $MAINPID ; }' ;;
   esac
@@ -256,6 +266,7 @@ for unit in "\${units[@]}"; do
   case $verb in
   enable) touch ${state}/$unit.enabled ;;
   disable) rm ${state}/$unit.enabled ;;
+  unmask) rm ${state}/$unit.masked ;;
   start | restart)
     if [[ -e ${state}/$unit.broken || -e ${state}/$unit.late ]]; then
       rm -f ${state}/$unit.active
@@ -532,6 +543,51 @@ serial("of units that start at once, the one that does not come up is named", as
   t.regex(line, /, found: b\.service: bind: address already in use; log: /);
 });
 
+serial("a unit that somebody has masked is unmasked, enabled and started", async (t) => {
+  const r = serviceManager(room(t));
+  r.write("host/demo.conf", "a\n");
+  await r.apply(UNIT(r));
+  calls(r);
+  for (const name of ["demo.service.active", "demo.service.enabled"])
+    fs.rmSync(r.at(`units/${name}`));
+  r.write("units/demo.service.masked", "");
+  t.deepEqual(differences(await r.check(UNIT(r))), [
+    "unmasked demo.service",
+    "enabled demo.service",
+    "started demo.service",
+  ]);
+  t.deepEqual(calls(r), []);
+  t.is(said(await r.apply(UNIT(r))).status, 0);
+  t.deepEqual(calls(r).slice(0, 2), ["unmask demo.service", "enable demo.service"]);
+  t.is((await r.check(UNIT(r))).status, 0);
+});
+
+serial(
+  "a unit that somebody else started is restarted only if its files are younger than that start",
+  async (t) => {
+    const r = serviceManager(clusterHost(t));
+    const conf = r.write("host/demo.conf", "a\n");
+    await r.apply(UNIT(r));
+    const at = (file: string, time: number): void => {
+      fs.utimesSync(file, time, time);
+    };
+    const record = r.at("state/started/demo.service");
+    // Written, started and noted at 1000; started by itself at 2000.
+    at(conf, 1000);
+    at(record, 1000);
+    r.write("units/demo.service.since", "2000");
+    t.deepEqual(differences(await r.check(UNIT(r))), []);
+    // Edited, restarted by hand at 2000, put right at 3000.
+    at(conf, 3000);
+    t.deepEqual(differences(await r.check(UNIT(r))), ["restarted demo.service"]);
+    t.deepEqual(said(await r.apply(UNIT(r))), fine("changed: restarted demo.service"));
+    // Edited and put right, never used in between.
+    at(record, 1000);
+    r.write("units/demo.service.since", "1000");
+    t.deepEqual(differences(await r.check(UNIT(r))), []);
+  },
+);
+
 serial("units_active says which unit does not run", async (t) => {
   const r = serviceManager(room(t));
   r.write("units/a.service.active", "");
@@ -745,6 +801,78 @@ serial(
   },
 );
 
+/** Packages as far as versions need them: what is here, and what the package source has, are files. */
+function packages(r: Room): Room {
+  for (const folder of ["installed", "source"]) fs.mkdirSync(r.at(folder));
+  r.program(
+    "dpkg-query",
+    `format=$3
+shift 3
+for name in "$@"; do
+  [[ -e ${r.at("installed")}/$name ]] || exit 1
+  version=$(<${r.at("installed")}/$name)
+  case $format in
+  *Status*) printf 'ii %s' "$version" ;;
+  *Package*) echo "$name $version" ;;
+  *) printf %s "$version" ;;
+  esac
+done
+`,
+  );
+  r.program("dpkg", "[[ $1 == --compare-versions && $3 == lt && $2 < $4 ]]\n");
+  r.program(
+    "apt-get",
+    `for name in "$@"; do
+  [[ ! -e ${r.at("source")}/$name ]] || cp ${r.at("source")}/$name ${r.at("installed")}/$name
+done
+`,
+  );
+  return r;
+}
+
+const INSTALL = (r: Room, units: string[]): StepDocument => {
+  const script = fs.readFileSync(path.join(LIBRARY, "install-packages.sh"), "utf8");
+  return on(r, "ctl1", script, { params: { packages: ["demo"], units, masked: [], disabled: [] } });
+};
+
+serial(
+  "a package that was replaced by an older one comes back, and what runs of it is started anew",
+  async (t) => {
+    const r = packages(serviceManager(room(t)));
+    const document = INSTALL(r, ["demo.service"]);
+    r.write("source/demo", "1.2");
+    t.deepEqual(said(await r.apply(document)), fine("changed: installed 1 packages (demo...)"));
+    r.write("units/demo.service.enabled", "");
+    r.write("state/started/demo.service", "x");
+
+    // A newer one is what somebody wanted, and is remembered.
+    r.write("installed/demo", "1.3");
+    t.is((await r.check(document)).status, 0);
+    t.deepEqual(said(await r.apply(document)), fine("unchanged"));
+    r.write("installed/demo", "1.1");
+    t.deepEqual(differences(await r.check(document)), ["newer demo"]);
+    t.regex(
+      said(await r.apply(document)).said,
+      /: wanted demo 1\.3 or newer, found that this host's package source has no newer one than 1\.2; log: /,
+    );
+    r.write("source/demo", "1.3");
+    t.deepEqual(said(await r.apply(document)), fine("changed: newer demo"));
+    t.true(fs.existsSync(r.at("units/demo.service.enabled")), "it stays enabled");
+    t.false(fs.existsSync(r.at("state/started/demo.service")));
+    t.is((await r.check(document)).status, 0);
+  },
+);
+
+serial("a package that was removed comes back, and its unit stays enabled", async (t) => {
+  const r = packages(serviceManager(room(t)));
+  const document = INSTALL(r, ["demo.service", "new.service"]);
+  r.write("source/demo", "1.2");
+  r.write("units/demo.service.enabled", "");
+  t.deepEqual(differences(await r.check(document)), ["installed 1 packages (demo...)"]);
+  t.deepEqual(said(await r.apply(document)), fine("changed: installed 1 packages (demo...)"));
+  t.deepEqual(calls(r), []);
+});
+
 // ---- Databases and their accounts -------------------------------------------------------------------------------
 
 /**
@@ -815,6 +943,15 @@ serial(
     t.deepEqual(fs.readdirSync(r.at("cib")), [], "the lock is given back");
   },
 );
+
+serial("a database that does not answer is no drift of all that is in it", async (t) => {
+  const r = clusterHost(t);
+  r.program("mariadb", "echo 'cannot connect' >&2; exit 1");
+  await r.secrets({ "nova-db": "p4ss-w0rd" });
+  t.deepEqual(differences(await r.check(DATABASES(r, "nova nova_api"))), [
+    "demo configure on ctl1: wanted to see the database of nova, found that MariaDB does not answer on ctl1",
+  ]);
+});
 
 serial("without a list the database has the account's name", async (t) => {
   const r = accounts(clusterHost(t));

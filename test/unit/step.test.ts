@@ -122,6 +122,16 @@ test("a wrong mode alone is put right", async (t) => {
   succeeds(t, await r.apply(document), "unchanged");
 });
 
+test("a file with a wrong mode alone is not written anew: its time says when its content came", async (t) => {
+  const r = await room(t);
+  const file = r.write("host/a.conf", "a\n", 0o666);
+  fs.utimesSync(file, 1_000_000, 1_000_000);
+  const { ino } = fs.statSync(file);
+  await r.apply(step({ files: { [file]: { content: "a\n", mode: "0640" } } }));
+  const { ino: after, mtimeMs, mode } = fs.statSync(file);
+  t.deepEqual([after, mtimeMs, mode & 0o7777], [ino, 1_000_000_000, 0o640]);
+});
+
 test("an owner that does not exist is said, and nothing is written", async (t) => {
   const r = await room(t);
   const document = step({
@@ -283,6 +293,26 @@ test("a store that others can read is put right", async (t) => {
   t.is(r.mode("etc/secrets.json"), "600");
 });
 
+test("a store that was edited by hand is put right, under the versions that it had", async (t) => {
+  const r = await room(t);
+  const store = { db: { version: 1, value: PASSWORD } };
+  await r.secrets({ db: PASSWORD });
+  for (const text of [JSON.stringify({ db: { version: 1, value: OLD_PASSWORD } }), "{ no", ""]) {
+    fs.writeFileSync(r.store, text);
+    succeeds(
+      t,
+      await r.apply(store, "--secrets"),
+      "changed: the store of secrets, which was edited by hand",
+    );
+    t.deepEqual(JSON.parse(r.read("etc/secrets.json")), store);
+    succeeds(t, await r.apply(store, "--secrets"), "unchanged");
+  }
+  fs.rmSync(r.store);
+  succeeds(t, await r.apply(store, "--secrets"), "changed: 1 secrets (db)");
+  // What the program wants otherwise is refused as before.
+  fails(t, await r.apply({ db: { version: 1, value: OLD_PASSWORD } }, "--secrets"));
+});
+
 test("more than four changed secrets are counted, not listed", async (t) => {
   const r = await room(t);
   const many = Object.fromEntries(
@@ -365,7 +395,7 @@ verified 5
       ["file", "gone", "present, wanted absent"],
       ["file", "keys/9", "present, wanted absent"],
       ["state", "demo", "started demo"],
-      ["state", "demo", "demo is ill"],
+      ["health", "demo", "demo is ill"],
     ],
   );
 });
@@ -408,6 +438,22 @@ test("a list of documents is checked as a list, in its order, and one that fails
   t.deepEqual(
     (JSON.parse(good.stdout) as Checked[]).map(({ facts }) => facts),
     [["fine"]],
+  );
+});
+
+test("a check that cannot be done still says what it had found", async (t) => {
+  const r = await room(t);
+  const document = step({
+    files: { [r.at("host/a")]: { content: "a\n" } },
+    script: "change 'started demo' true\nfail 'wanted a cluster, found none'\n",
+  });
+  t.deepEqual(
+    found(t, await r.check(document)).differences.map(({ kind, found: text }) => [kind, text]),
+    [
+      ["file", "missing"],
+      ["state", "started demo"],
+      ["error", "demo configure on ctl1: wanted a cluster, found none"],
+    ],
   );
 });
 

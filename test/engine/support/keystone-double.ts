@@ -60,6 +60,8 @@ function answer(request: http.IncomingMessage, body: string): [status: number, b
       projects.delete(id);
       return [204];
     }
+    if (method === "PATCH")
+      Object.assign(found, (JSON.parse(body) as { project: Record<string, unknown> }).project);
     return [200, { project: found }];
   }
   return [200, { version: { id: "v3.14", status: "stable", links: [{ rel: "self", href: url }] } }];

@@ -15,6 +15,8 @@ export interface WorldSpec {
   readonly region: string;
   readonly stack: string;
   readonly seed: string;
+  /** Hosts have the real runner, in a folder of each host's own: it brings files and secrets, and runs no script. */
+  readonly runner?: boolean;
 }
 
 /** What a host was sent. */
@@ -87,6 +89,11 @@ export class World {
     return text.split("\n").filter(Boolean).sort();
   }
 
+  /** A path on a host, where hosts have the real runner. */
+  hostPath(host: string, file: string): string {
+    return this.at(`root-${host}${file}`);
+  }
+
   close(): void {
     for (const child of this.children) child.kill("SIGKILL");
   }
@@ -157,7 +164,7 @@ if order fail; then
   echo "$what on ${name}: wanted a good end, found the order to fail; run it again" >&2
   exit 1
 fi
-echo unchanged
+${spec.runner ? this.runner(name) : "echo unchanged"}
 `,
     );
     const { stack, seed } = spec;
@@ -181,6 +188,26 @@ LogLevel VERBOSE
 `,
     );
     await this.process(this.enter, "/usr/sbin/sshd", "-D", "-e", "-f", config);
+  }
+
+  /** The end of a host's answer: the real runner, told of paths below the host's own folder. */
+  private runner(host: string): string {
+    const root = this.hostPath(host, "");
+    const step = path.join(REPOSITORY, "scripts/lib/step.py");
+    const own = `def own: with_entries(.key |= "${root}" + .) | map_values(del(.owner, .group, .validate));
+      def at(key; change): if has(key) then .[key] |= change else . end;
+      def here: at("files"; own) | at("directories"; own) | at("absent"; map("${root}" + .))
+        | if .step.stage == "secrets" then . else del(.script) end;`;
+    return `
+mkdir -p ${root}
+export OPENSTACK_HA_LIB=${path.join(REPOSITORY, "scripts/lib")} OPENSTACK_HA_ETC=${root}/etc/openstack-ha
+export OPENSTACK_HA_LOG=${root}/log OPENSTACK_HA_RUN=${root}/run OPENSTACK_HA_STATE=${root}/state
+case $SSH_ORIGINAL_COMMAND in
+"sh -s") sed -E -e 's#^(install_file [0-9]+) /#\\1 ${root}/#' -e '/^want_packages jq/d' <<<"$document" | sh -s ;;
+*--secrets) /usr/bin/python3 ${step} --secrets <<<"$document" ;;
+*--check) jq '${own} map(here)' <<<"$document" | /usr/bin/python3 ${step} --check ;;
+*) jq '${own} here' <<<"$document" | /usr/bin/python3 ${step} ;;
+esac`;
   }
 
   /** Starts a process that says when it is ready, and ends with the test's. */
