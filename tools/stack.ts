@@ -90,6 +90,8 @@ export function stackOutputs(stack: string): Outputs {
 export interface StateResource {
   readonly urn: string;
   readonly type: string;
+  /** Another one each time it is made, as a step's each time it is run by a replacement. */
+  readonly id?: string;
   /** It was replaced, and is still to be deleted. */
   readonly delete?: boolean;
   readonly inputs?: Readonly<Record<string, unknown>>;

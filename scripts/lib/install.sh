@@ -7,7 +7,7 @@ changed=
 want_packages() {
   missing=
   for package in "$@"; do
-    dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null | grep -q '^ii' || missing="$missing $package"
+    dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null | grep -q '^.i ' || missing="$missing $package"
   done
   [ -z "$missing" ] && return 0
   # shellcheck disable=SC2086 # a list of package names

@@ -78,9 +78,10 @@ packages_installed() {
   local missing=() older=() name found note=$STEP_STATE/packages/$STEP_SERVICE
   for name in "$@"; do
     found=$(dpkg-query -W -f '${db:Status-Abbrev}${Version}' "$name" 2>/dev/null) || true
-    if [[ $found != "ii "* ]]; then
+    # Its first letter is what is to become of it: somebody may want it held.
+    if [[ $found != ?"i "* ]]; then
       missing+=("$name")
-    elif was_newer "$name" "${found#ii }"; then
+    elif was_newer "$name" "${found:3}"; then
       older+=("$name")
     fi
   done

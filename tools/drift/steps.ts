@@ -65,7 +65,7 @@ function storeDocument(host: string, store: string): unknown {
   return {
     step: baseStep("secrets", host),
     params: { digest: createHash("sha256").update(asciiJson(store)).digest("hex") },
-    script: readScript("base/store.sh"),
+    script: readScript("base/secrets.sh"),
   };
 }
 
