@@ -250,8 +250,8 @@ async function main(): Promise<void> {
   const all = drifts(lab).filter(({ name }) => !process.argv.includes("--only") || name === only);
   const fresh = await scan(lab, "before");
   const alarms = fresh.length;
-  let left: Finding[] = [];
-  let found: Finding[] = [];
+  let left: Finding[];
+  let found: Finding[];
   const before = ids(lab);
   try {
     for (const { name, inject } of all) {

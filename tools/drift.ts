@@ -61,7 +61,10 @@ async function main(): Promise<void> {
   needHostFiles(chosen.stack);
   const state = stackState(chosen.stack);
   const scan = await scanCloud(chosen, state);
-  if (!chosen.repair) return show(chosen, scan);
+  if (!chosen.repair) {
+    show(chosen, scan);
+    return;
+  }
   console.log(toText(scan));
   const plan = repairPlan(state, plannedSteps(state), findings(scan), chosen.names);
   if (!plan.steps.length && !plan.resources.length) {

@@ -102,6 +102,20 @@ test("what each resource of the development stack waits for is as reviewed, and 
   matchFile(t, "DEPENDENCIES.txt", `# Of no host\n${shared.join("\n")}\n${text.join("")}`);
 });
 
+test("no two steps of a host want the same file or folder differently: one of them would always have drifted", (t) => {
+  for (const plan of plans()) {
+    const wanted = new Map<string, string>();
+    for (const { document } of stepsOf(plan)) {
+      for (const [file, spec] of Object.entries({ ...document.files, ...document.directories })) {
+        const where = `${document.step.host} ${file}`;
+        t.is(wanted.get(where) ?? JSON.stringify(spec), JSON.stringify(spec), where);
+        wanted.set(where, JSON.stringify(spec));
+      }
+    }
+    t.true(wanted.size > 60);
+  }
+});
+
 function byName(a: Registered, b: Registered): number {
   return a.name < b.name ? -1 : 1;
 }

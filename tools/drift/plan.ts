@@ -44,8 +44,9 @@ export function repairPlan(
   const unknown = names.filter((name) => !drifted.has(name));
   if (unknown.length) {
     throw new Error(
-      `wanted names of what has drifted, found ${unknown.join(", ")}; ` +
-        `${drifted.size ? `these have: ${[...drifted].join(", ")}` : "nothing has"}`,
+      `wanted names of what has drifted, found ${unknown.join(", ")}; ${
+        drifted.size ? `these have: ${[...drifted].join(", ")}` : "nothing has"
+      }`,
     );
   }
   // What can be mended comes first, so that it is the reason.

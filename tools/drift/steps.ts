@@ -29,7 +29,8 @@ export function plannedSteps(resources: readonly StateResource[]): PlannedStep[]
       case RUNNER: {
         const document = JSON.parse(stdin) as StepDocument;
         const { host } = document.step;
-        const [, ...answers] = String(plain(resource.outputs?.stdout) ?? "").split("\n");
+        const said = plain(resource.outputs?.stdout);
+        const [, ...answers] = typeof said === "string" ? said.split("\n") : [];
         const timeout = CHECK_SECONDS;
         return [
           { ...own, host, document: { ...document, step: { ...document.step, timeout } }, answers },
@@ -54,7 +55,7 @@ function runnerDocument(host: string, script: string): unknown {
   const files = script.matchAll(/^install_file (\d+) (\S+) <<'(\w+)'\n(.*?)^\3$/gms);
   return {
     step: baseStep("runner", host),
-    files: Object.fromEntries(
+    files: Object.fromEntries<object>(
       [...files].map(([, mode, file, , content]) => [file, { content, mode: `0${mode}` }]),
     ),
   };
