@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
 import test from "ava";
 import * as fc from "fast-check";
+import { RUNNER } from "../../components/document";
 import { runnerScript } from "../../components/hosts/base";
-import { RUNNER, sortedJson } from "../../components/step";
+import { sortedJson } from "../../components/step";
 import { findingsInCloud } from "../../tools/drift/cloud";
 import type { Digest } from "../../tools/drift/engine";
 import { isSettled, repairPlan, summary } from "../../tools/drift/plan";

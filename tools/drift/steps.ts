@@ -56,7 +56,10 @@ function runnerDocument(host: string, script: string): unknown {
   return {
     step: baseStep("runner", host),
     files: Object.fromEntries<object>(
-      [...files].map(([, mode, file, , content]) => [file, { content, mode: `0${mode}` }]),
+      [...files].map(([, mode = "", file = "", , content = ""]) => [
+        file,
+        { content, mode: `0${mode}` },
+      ]),
     ),
   };
 }
