@@ -358,7 +358,21 @@ package_version() { dpkg-query -W -f '${Version}' "$1" 2>/dev/null || echo none;
 secret_version() { jq -r --arg name "$1" '.[$name] // "none"' "$STEP_DIR/secret-versions.json"; }
 
 # sql: run SQL from standard input on this host's Galera node, as its root account (over the socket, no password).
-sql() { mariadb --batch --skip-column-names --connect-timeout=5 "$@"; }
+sql() { mariadb --batch --skip-column-names --skip-print-query-on-error --connect-timeout=5 "$@"; }
+
+# sql_again: statements on stdin that may be made twice. Galera takes back (1213) what collides with a change of a schema
+# that comes from another host, and leaves it to the client to make it again.
+sql_again() {
+  local statements said
+  statements=$(cat)
+  for _ in {1..10}; do
+    said=$(sql <<<"$statements" 2>&1) && return
+    [[ $said == *"ERROR 1213 "* ]] || break
+    sleep "0.$((RANDOM % 9 + 1))"
+  done
+  printf '%s\n' "$said" >&2
+  return 1
+}
 
 # database_ready NAME SECRET [DATABASE...]: an account with the password of the plan, and its databases; without any, the
 # one of the same name.
@@ -381,12 +395,12 @@ ensure_database() {
   for name in "$@"; do
     grants+="GRANT ALL ON \`$name\`.* TO '$account'@'%';"
     if [[ $(sql <<<"SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = '$name'") != 1 ]]; then
-      change "database $name" sql <<<"CREATE DATABASE \`$name\` CHARACTER SET utf8mb4"
+      change "database $name" sql_again <<<"CREATE DATABASE \`$name\` CHARACTER SET utf8mb4"
     fi
   done
   for name in "$@"; do
     database_login "$account" "$secret" "$name" || {
-      change "account $account" sql <<<"CREATE USER IF NOT EXISTS '$account'@'%'; ALTER USER '$account'@'%' IDENTIFIED BY '$(secret "$secret")'; $grants"
+      change "account $account" sql_again <<<"CREATE USER IF NOT EXISTS '$account'@'%'; ALTER USER '$account'@'%' IDENTIFIED BY '$(secret "$secret")'; $grants"
       return
     }
   done
@@ -485,7 +499,7 @@ ensure_bootstrapped() {
       '') note_bootstrap "$BEGUN" ;;
       # A first one that did not end: MariaDB cannot take back half a change of a schema, and nothing is in it yet.
       "$BEGUN") for name in "$@"; do
-        sql <<<"DROP DATABASE IF EXISTS \`$name\`; CREATE DATABASE \`$name\` CHARACTER SET utf8mb4"
+        sql_again <<<"DROP DATABASE IF EXISTS \`$name\`; CREATE DATABASE \`$name\` CHARACTER SET utf8mb4"
         changed "emptied $name, whose schema was half made"
       done ;;
     esac
@@ -495,7 +509,7 @@ ensure_bootstrapped() {
 }
 
 note_bootstrap() {
-  sql <<<"CREATE DATABASE IF NOT EXISTS openstack_ha;
+  sql_again <<<"CREATE DATABASE IF NOT EXISTS openstack_ha;
     CREATE TABLE IF NOT EXISTS openstack_ha.bootstraps (service VARCHAR(64) PRIMARY KEY, fingerprint CHAR(64) NOT NULL);
     REPLACE INTO openstack_ha.bootstraps VALUES ('$STEP_SERVICE', '$1')"
 }

@@ -1013,3 +1013,45 @@ serial(
     t.deepEqual(fs.readdirSync(r.at("cib")), []);
   },
 );
+
+/** A database that takes statements back so many times, as Galera does with what collides. */
+function colliding(r: Room, times: number): Room {
+  r.program(
+    "mariadb",
+    `cat >/dev/null
+printf '%s\\n' "$@" >>${r.at("host/arguments")}
+tried=$(($(cat ${r.at("host/tried")} 2>/dev/null || echo 0) + 1))
+echo $tried >${r.at("host/tried")}
+((tried > ${times})) || { echo "ERROR 1213 (40001) at line 3: Deadlock found when trying to get lock" >&2; exit 1; }
+`,
+  );
+  return r;
+}
+
+const AGAIN = `change "row" sql_again <<<"REPLACE INTO a.b VALUES ('p4ss')"\n`;
+
+serial("what collides with another host in Galera is made again, and not for ever", async (t) => {
+  const r = colliding(clusterHost(t), 2);
+  t.deepEqual(said(await r.apply(on(r, "ctl1", AGAIN))), fine("changed: row"));
+  t.is(r.read("host/tried").trim(), "3");
+  const never = colliding(clusterHost(t), 99);
+  const { status, said: text } = said(await never.apply(on(never, "ctl1", AGAIN)));
+  t.is(status, 1);
+  t.regex(text, /ERROR 1213/);
+  t.is(never.read("host/tried").trim(), "10");
+});
+
+serial(
+  "another error of the database is not tried again, and no log has the statement",
+  async (t) => {
+    const r = clusterHost(t);
+    r.program(
+      "mariadb",
+      `printf '%s\\n' "$@" >>${r.at("host/arguments")}; cat >/dev/null; echo "ERROR 1045 (28000): no" >&2; exit 1`,
+    );
+    const { status, said: text } = said(await r.apply(on(r, "ctl1", AGAIN)));
+    t.is(status, 1);
+    t.notRegex(text, /p4ss/);
+    t.is(r.read("host/arguments").match(/--skip-print-query-on-error/g)!.length, 1);
+  },
+);
