@@ -77,7 +77,7 @@ async function planOf(stack: string, { base, plan }: Options): Promise<Planned> 
 }
 
 /** The engine compares the state that the base would leave with what this checkout wants. */
-async function between(stack: string, base: string): Promise<Planned> {
+export async function between(stack: string, base: string): Promise<Planned> {
   const notes = [
     "Compared with a cloud that was deployed from the base of this change. Seed, passphrase and state of the real one were not used.",
   ];

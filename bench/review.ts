@@ -1,0 +1,290 @@
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
+import { isMap, isSeq, parseDocument, type Document } from "yaml";
+import type { Cloud } from "../config";
+import { between } from "../tools/report";
+import { report } from "../tools/report/markdown";
+import { nameOf } from "../tools/report/plan";
+import { begin, openHealthyLab, option, ROOT, run, seconds, Table, untilHealthy } from "./lib";
+
+/**
+ * Whether a report keeps its word: for each of the changes that people make, what the report of a pull request names
+ * (from two checkouts, with no state and no secret), and what `up` then touches in the lab.
+ *
+ *   npm run bench:review -- [--stack dev] [--only "HAProxy timeout"]
+ *
+ * The changes add up, and are taken back together at the end. It writes to the stack's file and to a script, and puts
+ * both back. Exit code 1 if a report named anything else than what was touched.
+ */
+
+const UP_SECONDS = 1800;
+const HEALTHY_SECONDS = 300;
+/** Of a report in which nothing is cut. */
+const NO_LIMIT = 1 << 24;
+
+interface ChangeStory {
+  readonly name: string;
+  /** Which clouds can do it. */
+  readonly possible?: (cloud: Cloud) => boolean;
+  /** Of the stack's file. */
+  readonly configure?: (stack: Stack) => void;
+  /** Of the program. */
+  readonly edit?: { readonly file: string; readonly text: (before: string) => string };
+}
+
+/** A stack's file, by the names of its options. */
+class Stack {
+  constructor(
+    private readonly document: Document,
+    private readonly project: string,
+  ) {}
+
+  set(name: string, value: unknown): void {
+    const [block = "", ...keys] = name.split(".");
+    this.document.setIn(["config", `${this.project}:${block}`, ...keys], value);
+  }
+
+  get(name: string): unknown {
+    const [block = "", ...keys] = name.split(".");
+    return this.document.getIn(["config", `${this.project}:${block}`, ...keys]);
+  }
+
+  addHost(host: object): void {
+    this.document.addIn(["config", `${this.project}:hosts`], this.document.createNode(host));
+  }
+
+  removeHost(name: string): void {
+    const hosts = this.get("hosts");
+    if (!isSeq(hosts)) throw new Error("wanted a list of hosts in the stack's file, found none");
+    hosts.items = hosts.items.filter((host) => !isMap(host) || host.get("name") !== name);
+  }
+}
+
+const hasCompute = ({ hosts }: Cloud): boolean =>
+  hosts.some(({ roles }) => roles.includes("compute"));
+
+const CHANGES: readonly ChangeStory[] = [
+  { name: "nothing" },
+  {
+    name: "option of one service",
+    configure: (stack) => {
+      stack.set("keystone.tokenExpirationSeconds", 7200);
+    },
+  },
+  {
+    name: "HAProxy timeout",
+    configure: (stack) => {
+      stack.set("haproxy.clientTimeout", "90s");
+    },
+  },
+  {
+    name: "option of the cluster",
+    configure: (stack) => {
+      stack.set("pacemaker.clusterRecheckSeconds", 90);
+    },
+  },
+  {
+    name: "option of the database",
+    configure: (stack) => {
+      stack.set("galera.maxConnections", 1600);
+    },
+  },
+  {
+    name: "memory of memcached",
+    configure: (stack) => {
+      stack.set("memcached.memoryMiB", 80);
+    },
+  },
+  {
+    name: "token keys rotated",
+    configure: (stack) => {
+      stack.set("keystone.fernet.version", 2);
+    },
+  },
+  {
+    name: "password of the broker",
+    configure: (stack) => {
+      stack.set("secretVersions.rabbitmq-openstack", 2);
+    },
+  },
+  {
+    name: "script mended",
+    edit: {
+      file: "scripts/memcached/verify.sh",
+      text: (before) => `${before}# Changed by npm run bench:review.\n`,
+    },
+  },
+  {
+    name: "ratio of processors",
+    possible: hasCompute,
+    configure: (stack) => {
+      stack.set("nova.cpuAllocationRatio", 5);
+    },
+  },
+  {
+    name: "another quota",
+    possible: hasCompute,
+    configure: (stack) => {
+      stack.set("content.quotas.cores", 24);
+    },
+  },
+  {
+    name: "new compute host",
+    possible: hasCompute,
+    configure: (stack) => {
+      stack.addHost({ name: "cmp3", roles: ["compute"], id: 23, failureDomain: "rack3" });
+    },
+  },
+  {
+    name: "compute host removed",
+    possible: hasCompute,
+    configure: (stack) => {
+      stack.removeHost("cmp3");
+    },
+  },
+  {
+    name: "two more controllers",
+    possible: (cloud) => !hasCompute(cloud),
+    configure: (stack) => {
+      stack.addHost({ name: "ctl4", roles: ["controller"], id: 14, failureDomain: "rack4" });
+      stack.addHost({ name: "ctl5", roles: ["controller"], id: 15, failureDomain: "rack5" });
+    },
+  },
+  {
+    name: "public address moved",
+    configure: (stack) => {
+      const address = String(stack.get("vips.public"));
+      stack.set(
+        "vips.public",
+        address.replace(/\d+$/, (last) => String(Number(last) - 1)),
+      );
+    },
+  },
+];
+
+async function main(): Promise<void> {
+  const lab = await openHealthyLab();
+  const only = option("only", "");
+  const stackFile = path.join(ROOT, `Pulumi.${lab.stack}.yaml`);
+  const changes = CHANGES.filter(
+    ({ name, possible = () => true }) => possible(lab.cloud) && (only === "" || name === only),
+  );
+  const files = [
+    stackFile,
+    ...changes.flatMap(({ edit }) => (edit ? [path.join(ROOT, edit.file)] : [])),
+  ];
+  const originals = new Map(files.map((file) => [file, fs.readFileSync(file, "utf8")]));
+  const table = new Table(
+    ["change", "named", "touched", "missed", "for nothing", "report", "up", "well"],
+    [30],
+  );
+  let wrong = 0;
+  try {
+    for (const change of changes) wrong += await judge(lab, change, stackFile, table);
+  } finally {
+    for (const [file, text] of originals) fs.writeFileSync(file, text);
+    await up(lab.stack);
+  }
+  console.log(`${wrong} of ${changes.length} reports were wrong`);
+  process.exitCode = wrong ? 1 : 0;
+}
+
+/** 1 if the report was wrong. */
+async function judge(
+  lab: Awaited<ReturnType<typeof openHealthyLab>>,
+  { name, configure, edit }: ChangeStory,
+  stackFile: string,
+  table: Table,
+): Promise<number> {
+  const base = fs.mkdtempSync(path.join(os.tmpdir(), "openstack-ha-base-"));
+  try {
+    checkout(base);
+    if (edit) {
+      const file = path.join(ROOT, edit.file);
+      fs.writeFileSync(file, edit.text(fs.readFileSync(file, "utf8")));
+    }
+    if (configure) {
+      const document = parseDocument(fs.readFileSync(stackFile, "utf8"));
+      configure(new Stack(document, lab.cloud.project));
+      fs.writeFileSync(stackFile, document.toString());
+    }
+    let start = Date.now();
+    const { plan, notes } = await between(lab.stack, base);
+    const text = report(plan, { stack: lab.stack, notes, limit: NO_LIMIT });
+    const reported = Date.now() - start;
+    const named = namesIn(text);
+    start = Date.now();
+    const touched = await up(lab.stack);
+    const took = Date.now() - start;
+    const missed = touched.filter((each) => !named.has(each));
+    const idle = [...named].filter((each) => !touched.includes(each));
+    const well = await untilHealthy(lab, HEALTHY_SECONDS);
+    table.row(
+      ...[name, named.size, touched.length, missed.length, idle.length],
+      ...[reported, took, well].map((each) => `${seconds(each)} s`),
+    );
+    for (const each of missed) console.log(`    missed: ${each}`);
+    for (const each of idle) console.log(`    for nothing: ${each}`);
+    return missed.length || idle.length ? 1 : 0;
+  } finally {
+    fs.rmSync(base, { recursive: true, force: true });
+  }
+}
+
+/** A copy of what is deployed, as the base of a pull request would be. */
+function checkout(folder: string): void {
+  for (const name of fs.readdirSync(ROOT)) {
+    const [from, to] = [path.join(ROOT, name), path.join(folder, name)];
+    if (name === "node_modules") fs.symlinkSync(from, to);
+    else if (!name.startsWith(".")) fs.cpSync(from, to, { recursive: true });
+  }
+}
+
+/** The resources that a report names, in its last part: one a line, or one for each host of a line. */
+export function namesIn(text: string): Set<string> {
+  const at = text.indexOf("### All changed resources");
+  const lines = at < 0 ? [] : text.slice(at).matchAll(/^- \S+ `([^`]+)`(?: on (.*))?$/gm);
+  return new Set(
+    [...lines].flatMap(([, name = "", hosts]) =>
+      hosts === undefined
+        ? [name]
+        : [...hosts.matchAll(/`([^`]+)`/g)].map(([, host = ""]) => `${name}-${host}`),
+    ),
+  );
+}
+
+/** Names of what `up` touched, as the engine's own log has it. */
+async function up(stack: string): Promise<string[]> {
+  const log = path.join(fs.mkdtempSync(path.join(os.tmpdir(), "openstack-ha-events-")), "log");
+  try {
+    await run(
+      "pulumi",
+      [
+        ...["up", "--yes", "--skip-preview", "--suppress-outputs", "--parallel", "64"],
+        ...["--stack", stack, "--event-log", log],
+      ],
+      UP_SECONDS,
+      // The option exists only with this.
+      { PULUMI_DEBUG_COMMANDS: "true" },
+    );
+    const urns = fs
+      .readFileSync(log, "utf8")
+      .split("\n")
+      .filter(Boolean)
+      .map((line) => (JSON.parse(line) as EngineEvent).resOutputsEvent?.metadata)
+      .filter((metadata) => metadata && !QUIET.has(metadata.op))
+      .map((metadata) => metadata!.urn);
+    return [...new Set(urns.map(nameOf))].sort();
+  } finally {
+    fs.rmSync(path.dirname(log), { recursive: true, force: true });
+  }
+}
+
+const QUIET = new Set(["same", "read", "refresh"]);
+
+interface EngineEvent {
+  readonly resOutputsEvent?: { readonly metadata: { readonly op: string; readonly urn: string } };
+}
+
+begin("review", main);
