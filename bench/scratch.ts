@@ -83,9 +83,16 @@ export class Scratch {
     return (Date.now() - start) / 1000;
   }
 
-  /** Take everything of it away. */
+  /**
+   * Take everything of it away.
+   * @throws Error if that failed: what is left would spoil the next one of the same name.
+   */
   async dispose(): Promise<void> {
-    await this.cloud("destroy");
+    const status = await this.cloud("destroy");
+    if (status !== 0)
+      throw new Error(
+        `destroying ${this.stack} ended with ${String(status)}; its lab may be left, and its state is in ${this.backend}`,
+      );
     fs.rmSync(this.config, { force: true });
     fs.rmSync(this.backend, { recursive: true, force: true });
   }
