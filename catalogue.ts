@@ -140,7 +140,8 @@ const ENTRIES = [
     disabled: ["pcsd-ruby.service", "pcsd.service"],
     units: ["corosync.service", "pacemaker.service"],
     ports: [udp(5405, "Corosync (knet)"), udp(623, "IPMI, to the BMCs")],
-    secrets: ["corosync-authkey", "pacemaker-bmc"],
+    // And those that its fencing needs, which are the hosts' to name.
+    secrets: ["corosync-authkey"],
     takeUp: [
       {
         files: ["/etc/corosync/authkey"],

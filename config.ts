@@ -22,11 +22,6 @@ export function hostsWith(cloud: Cloud, role: Role): readonly HostConfig[] {
   return cloud.hosts.filter((host) => host.roles.includes(role));
 }
 
-/** The controllers whose management controller has a password of its own. */
-export function hostsWithOwnBmc(cloud: Pick<Cloud, "hosts">): readonly HostConfig[] {
-  return cloud.hosts.filter(({ roles, bmc }) => roles.includes("controller") && bmc?.ownPassword);
-}
-
 /** @throws ConfigError naming the passwords that are not ours to make, because the machines have them already. */
 export function refuseMissingPasswords(
   names: Names,

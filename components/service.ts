@@ -47,9 +47,9 @@ export abstract class Service extends pulumi.ComponentResource {
     this.on = carriers(context, entry);
   }
 
-  /** The packages of the catalogue, with nothing started by their installation. */
-  protected install(...after: After[]): PerHost {
-    return this.stage("install", () => installContent(this.entry), ...after);
+  /** The packages of the catalogue and more, with nothing started by their installation. */
+  protected install(after: readonly After[] = [], more: readonly string[] = []): PerHost {
+    return this.stage("install", () => installContent(this.entry, more), ...after);
   }
 
   protected stage(stage: Stage, content: (host: Host) => StepContent, ...after: After[]): PerHost {
@@ -82,12 +82,12 @@ export abstract class Service extends pulumi.ComponentResource {
 }
 
 /** Content of an install step; the lab bakes its images with the same. */
-export function installContent(entry: ServiceEntry): StepContent {
+export function installContent(entry: ServiceEntry, more: readonly string[] = []): StepContent {
   return {
     params: {
       disabled: entry.disabled ?? [],
       masked: entry.masked ?? [],
-      packages: entry.packages,
+      packages: [...new Set([...entry.packages, ...more])],
       units: entry.units ?? [],
     },
     script: "lib/install-packages.sh",

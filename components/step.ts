@@ -115,7 +115,7 @@ export class Step extends command.remote.Command {
       },
       {
         ...opts,
-        ...(args.host.machine ? { deletedWith: args.host.machine } : {}),
+        ...withMachine(args.host),
         customTimeouts: { create: timeout, update: timeout },
         hooks: { onError: [retryDroppedConnection()] },
       },
@@ -133,6 +133,13 @@ export class Step extends command.remote.Command {
       ),
     );
   }
+}
+
+/** Steps vanish with their host's machine, and are done again on a new one. */
+export function withMachine({
+  machine,
+}: Pick<Host, "machine">): Pick<pulumi.CustomResourceOptions, "deletedWith" | "replaceWith"> {
+  return machine ? { deletedWith: machine, replaceWith: [machine] } : {};
 }
 
 /** Settings that every connection of ours shares. */

@@ -98,6 +98,11 @@ export const secretCatalogue = {
     neededBy: ["keystone"],
     per: "rotation",
   },
+  "libvirt-fence": {
+    kind: "ssh",
+    meaning: "key that controllers switch off a lost virtual machine with, on its hypervisor",
+    neededBy: ["pacemaker"],
+  },
   ...account("neutron", "Neutron"),
   "neutron-metadata": {
     kind: "password",

@@ -1,12 +1,18 @@
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import { carriers, servicesOf } from "../../catalogue";
-import { type Cloud, hostsWithOwnBmc } from "../../config";
-import type { Secrets } from "../../secrets";
+import type { Cloud } from "../../config";
 import { asRoot, RUNNER } from "../document";
 import { lines } from "../render";
 import { type Context, type PerHost, Service } from "../service";
-import { type Check, type Files, retryDroppedConnection, scriptFile, sortedJson } from "../step";
+import {
+  type Check,
+  type Files,
+  retryDroppedConnection,
+  scriptFile,
+  sortedJson,
+  withMachine,
+} from "../step";
 import type { Host } from "./host";
 
 /**
@@ -24,7 +30,7 @@ export class Base extends Service {
     const secrets = this.eachHost((host) =>
       this.secrets(host, runner.get(host.name) as pulumi.Resource),
     );
-    const install = this.install(runner as unknown as PerHost);
+    const install = this.install([runner as unknown as PerHost]);
     const configure = this.stage(
       "configure",
       (host) => ({
@@ -60,7 +66,7 @@ export class Base extends Service {
       {
         parent: this,
         dependsOn: [...host.up],
-        ...(host.machine ? { deletedWith: host.machine } : {}),
+        ...withMachine(host),
         customTimeouts: { create: "10m", update: "10m" },
         hooks: { onError: [retryDroppedConnection()] },
       },
@@ -70,7 +76,7 @@ export class Base extends Service {
   /** The one resource a host whose input is secret: values go in here, and everything else names them. */
   private secrets(host: Host, runner: pulumi.Resource): pulumi.Resource {
     const { secrets } = this.context;
-    const names = secretNames(this.context.cloud, secrets, host);
+    const names = secretNames(this.context, host);
     const values = pulumi.all(names.map((name) => secrets.value(name)));
     const document = values.apply((list) =>
       sortedJson(
@@ -90,7 +96,7 @@ export class Base extends Service {
       {
         parent: this,
         dependsOn: [...host.up, runner],
-        ...(host.machine ? { deletedWith: host.machine } : {}),
+        ...withMachine(host),
         customTimeouts: { create: "5m", update: "5m" },
         hooks: { onError: [retryDroppedConnection()] },
       },
@@ -100,8 +106,7 @@ export class Base extends Service {
 
 /** The names of all secrets that a host's services use. */
 export function secretNames(
-  cloud: Cloud,
-  secrets: Pick<Secrets, "fernetRepository" | "credentialRepository">,
+  { cloud, secrets, hosts }: Context,
   host: Pick<Host, "roles">,
 ): string[] {
   const names = servicesOf(cloud, host).flatMap((entry) => [
@@ -109,7 +114,9 @@ export function secretNames(
     ...(entry.secretsPerPeer ?? []).flatMap((family) =>
       carriers(cloud, entry).map((peer) => `${family}-${peer.name}`),
     ),
-    ...(entry.name === "pacemaker" ? hostsWithOwnBmc(cloud).map(({ name }) => `bmc-${name}`) : []),
+    ...(entry.name === "pacemaker"
+      ? carriers({ hosts }, entry).flatMap(({ fencing }) => fencing?.secrets ?? [])
+      : []),
     ...(entry.name === "keystone"
       ? [...secrets.fernetRepository(), ...secrets.credentialRepository()].map((key) => key.secret)
       : []),
