@@ -1,4 +1,5 @@
 import type { Cloud, HostConfig, Role } from "./config";
+import { once } from "./config/once";
 
 /** How HAProxy offers a service behind the virtual IPs. */
 export interface Frontend {
@@ -986,8 +987,12 @@ export function service(name: ServiceName): ServiceEntry {
 
 /** Whether a cloud runs guests, and so has all services. */
 export function isWhole(cloud: Pick<Cloud, "hosts">): boolean {
-  return cloud.hosts.some((host) => host.roles.includes("compute"));
+  return hasCompute(cloud.hosts);
 }
+
+const hasCompute = once((hosts: Cloud["hosts"]) =>
+  hosts.some((host) => host.roles.includes("compute")),
+);
 
 /** The services that a cloud has. */
 export function servicesIn(cloud: Pick<Cloud, "hosts">): readonly ServiceEntry[] {
@@ -1008,5 +1013,9 @@ export function carriers<H extends Pick<HostConfig, "roles">>(
   { hosts }: { readonly hosts: readonly H[] },
   entry: Pick<ServiceEntry, "roles">,
 ): readonly H[] {
-  return hosts.filter((host) => host.roles.some((role) => entry.roles.includes(role)));
+  return withAnyRole(hosts, ...entry.roles) as readonly H[];
 }
+
+const withAnyRole = once((hosts: readonly Pick<HostConfig, "roles">[], ...roles: Role[]) =>
+  hosts.filter((host) => host.roles.some((role) => roles.includes(role))),
+);

@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { Cloud, HostConfig, Names, Role, SecretInputs } from "./config/cloud";
 import { ConfigError } from "./config/errors";
+import { once } from "./config/once";
 import { parseSource } from "./config/parse";
 import { withInventoryFile } from "./config/source";
 
@@ -18,9 +19,13 @@ export { type Source, withInventoryFile } from "./config/source";
 export { networkNames, roles } from "./config/schema";
 
 /** The hosts that have a role, by id. */
-export function hostsWith(cloud: Cloud, role: Role): readonly HostConfig[] {
-  return cloud.hosts.filter((host) => host.roles.includes(role));
+export function hostsWith(cloud: Pick<Cloud, "hosts">, role: Role): readonly HostConfig[] {
+  return withRole(cloud.hosts, role);
 }
+
+const withRole = once((hosts: Cloud["hosts"], role: Role): readonly HostConfig[] =>
+  hosts.filter((host) => host.roles.includes(role)),
+);
 
 /** The controllers whose management controller has a password of its own. */
 export function hostsWithOwnBmc(cloud: Pick<Cloud, "hosts">): readonly HostConfig[] {

@@ -4,7 +4,7 @@ import type { Secrets } from "../secrets";
 import { carriers, type ServiceEntry, type ServiceName, service } from "../catalogue";
 import type { Host } from "./hosts/host";
 import { digest } from "./render";
-import { Step, type StepArgs, type StepContent, type Stage, stepDocument } from "./step";
+import { Step, type StepArgs, type StepContent, type Stage } from "./step";
 
 /** What every room of the house is given. */
 export interface Context {
@@ -63,14 +63,12 @@ export abstract class Service extends pulumi.ComponentResource {
           ...content(host),
           ...(stage === "start" ? { configuration: this.configurations.get(host.name) } : {}),
         };
-        if (stage === "configure") this.configurations.set(host.name, digest(stepDocument(args)));
-        return [
-          host.name,
-          new Step(`${this.entry.name}-${stage}-${host.name}`, args, {
-            parent: this,
-            dependsOn: [...host.up, ...resolve(after, host)],
-          }),
-        ];
+        const step = new Step(`${this.entry.name}-${stage}-${host.name}`, args, {
+          parent: this,
+          dependsOn: [...host.up, ...resolve(after, host)],
+        });
+        if (stage === "configure") this.configurations.set(host.name, digest(step.document));
+        return [host.name, step];
       }),
     );
   }
