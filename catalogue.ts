@@ -68,6 +68,8 @@ export interface ServiceEntry {
   readonly layer: "hosts" | "ha" | "shared" | "openstack";
   /** A host with any of these roles carries it. */
   readonly roles: readonly Role[];
+  /** Draining a host stops it: a drained host carries it no more. */
+  readonly leaves?: boolean;
   /** Only in a cloud that has compute hosts: controllers alone are an identity service, and a valid cloud. */
   readonly whole?: boolean;
   readonly mode: "active/active" | "active/passive" | "per host";
@@ -658,6 +660,7 @@ const ENTRIES = [
     name: "ovn-chassis",
     layer: "openstack",
     roles: ["compute", "network"],
+    leaves: true,
     whole: true,
     mode: "per host",
     manager: "systemd",
@@ -927,7 +930,6 @@ const ENTRIES = [
           "/etc/ceph/ceph.client.cinder.keyring",
           "/etc/nova/migration/id_ed25519",
           "/etc/nova/nova.conf",
-          "/etc/ssh/ssh_known_hosts",
           "/etc/systemd/system/nova-compute.service.d/*",
         ],
         how: "restarts",
@@ -944,6 +946,7 @@ const ENTRIES = [
     name: "neutron-metadata",
     layer: "openstack",
     roles: ["compute"],
+    leaves: true,
     whole: true,
     mode: "per host",
     manager: "systemd",
@@ -995,18 +998,25 @@ export function servicesIn(cloud: Pick<Cloud, "hosts">): readonly ServiceEntry[]
   return SERVICES.filter((entry) => whole || !entry.whole);
 }
 
+/** A host as it is asked what it carries; one whose state is not told is active. */
+type Carrier = Pick<HostConfig, "roles"> & Partial<Pick<HostConfig, "state">>;
+
 /** What runs on a host of a cloud. */
-export function servicesOf(
-  cloud: Pick<Cloud, "hosts">,
-  { roles }: Pick<HostConfig, "roles">,
-): readonly ServiceEntry[] {
-  return servicesIn(cloud).filter((entry) => entry.roles.some((role) => roles.includes(role)));
+export function servicesOf(cloud: Pick<Cloud, "hosts">, host: Carrier): readonly ServiceEntry[] {
+  return servicesIn(cloud).filter((entry) => carries(host, entry));
 }
 
 /** The hosts that carry a service. */
-export function carriers<H extends Pick<HostConfig, "roles">>(
+export function carriers<H extends Carrier>(
   { hosts }: { readonly hosts: readonly H[] },
-  entry: Pick<ServiceEntry, "roles">,
+  entry: Pick<ServiceEntry, "leaves" | "roles">,
 ): readonly H[] {
-  return hosts.filter((host) => host.roles.some((role) => entry.roles.includes(role)));
+  return hosts.filter((host) => carries(host, entry));
+}
+
+function carries(host: Carrier, entry: Pick<ServiceEntry, "leaves" | "roles">): boolean {
+  return (
+    host.roles.some((role) => entry.roles.includes(role)) &&
+    !(entry.leaves && host.state === "drained")
+  );
 }

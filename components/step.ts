@@ -5,7 +5,7 @@ import * as pulumi from "@pulumi/pulumi";
 import type { Cloud } from "../config";
 import type { Secrets } from "../secrets";
 import { asRoot, RUNNER } from "./document";
-import type { Host } from "./hosts/host";
+import { asRebuilt, type Host } from "./hosts/host";
 
 /** The stages of every service, the same for all; a service leaves out what it has no need of. */
 export type Stage = "install" | "configure" | "bootstrap" | "start" | "verify";
@@ -58,7 +58,7 @@ export interface StepContent {
  */
 export type Check = (
   cloud: Cloud,
-  host: Pick<Host, "name" | "addresses" | "roles">,
+  host: Pick<Host, "name" | "addresses" | "roles" | "state">,
 ) => Pick<StepContent, "params" | "secrets" | "verify">;
 
 /** More parameters for a script that shares its document with a check. */
@@ -115,6 +115,7 @@ export class Step extends command.remote.Command {
       },
       {
         ...opts,
+        ...asRebuilt(args.host),
         ...(args.host.machine ? { deletedWith: args.host.machine } : {}),
         customTimeouts: { create: timeout, update: timeout },
         hooks: { onError: [retryDroppedConnection()] },

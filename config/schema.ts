@@ -9,6 +9,7 @@ import { z } from "zod";
 
 export const roles = ["controller", "compute", "network", "storage"] as const;
 export const networkNames = ["management", "tunnel", "storage", "external"] as const;
+export const hostStates = ["active", "drained"] as const;
 export const backends = ["lab", "libvirt", "inventory"] as const;
 
 /** Text of one form. The message reads `"<value>" <what>; <fix>`. */
@@ -158,6 +159,17 @@ const host = z.strictObject({
       "What the host shares its fate with: a rack, a room, a power feed. Default: the host alone.",
     )
     .optional(),
+  state: z
+    .enum(hostStates)
+    .describe(
+      "What is wanted of the host. `drained`: its guests are moved to others, no new ones come, and its services stop; then it can be taken out of the list. For hosts whose only role is compute. Default active.",
+    )
+    .default("active"),
+  rebuild: integer(
+    1,
+    1000,
+    "Raised by one where the host begins anew under the same name, because it or its disks are lost: a lab host is made anew, an existing machine was installed anew, and all steps run there again. Default 1.",
+  ).default(1),
   addresses: z
     .strictObject({
       management: address.optional(),

@@ -7,7 +7,7 @@ import { asRoot, RUNNER } from "../document";
 import { lines } from "../render";
 import { type Context, type PerHost, Service } from "../service";
 import { type Check, type Files, retryDroppedConnection, scriptFile, sortedJson } from "../step";
-import type { Host } from "./host";
+import { asRebuilt, type Host } from "./host";
 
 /**
  * What every host needs before anything else: the step runner, the secrets that its services use, kernel settings and
@@ -58,6 +58,7 @@ export class Base extends Service {
         addPreviousOutputInEnv: false,
       },
       {
+        ...asRebuilt(host),
         parent: this,
         dependsOn: [...host.up],
         ...(host.machine ? { deletedWith: host.machine } : {}),
@@ -88,6 +89,7 @@ export class Base extends Service {
         addPreviousOutputInEnv: false,
       },
       {
+        ...asRebuilt(host),
         parent: this,
         dependsOn: [...host.up, runner],
         ...(host.machine ? { deletedWith: host.machine } : {}),
