@@ -66,7 +66,9 @@ test("there is no component, folder of scripts or check without a service", (t) 
       .sort(),
     names,
   );
-  const others = "api backend content host inventory lab members memory oslo registration".split(" ");
+  const others = "api backend content host inventory lab members memory oslo registration".split(
+    " ",
+  );
   t.deepEqual(
     ["hosts", "ha", "shared", "openstack"]
       .flatMap((layer) => fs.readdirSync(path.join(ROOT, "components", layer)))
