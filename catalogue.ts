@@ -1,4 +1,5 @@
 import type { Cloud, HostConfig, Role } from "./config";
+import { once } from "./config/once";
 
 /** How HAProxy offers a service behind the virtual IPs. */
 export interface Frontend {
@@ -140,7 +141,8 @@ const ENTRIES = [
     disabled: ["pcsd-ruby.service", "pcsd.service"],
     units: ["corosync.service", "pacemaker.service"],
     ports: [udp(5405, "Corosync (knet)"), udp(623, "IPMI, to the BMCs")],
-    secrets: ["corosync-authkey", "pacemaker-bmc"],
+    // And those that its fencing needs, which are the hosts' to name.
+    secrets: ["corosync-authkey"],
     takeUp: [
       {
         files: ["/etc/corosync/authkey"],
@@ -986,8 +988,12 @@ export function service(name: ServiceName): ServiceEntry {
 
 /** Whether a cloud runs guests, and so has all services. */
 export function isWhole(cloud: Pick<Cloud, "hosts">): boolean {
-  return cloud.hosts.some((host) => host.roles.includes("compute"));
+  return hasCompute(cloud.hosts);
 }
+
+const hasCompute = once((hosts: Cloud["hosts"]) =>
+  hosts.some((host) => host.roles.includes("compute")),
+);
 
 /** The services that a cloud has. */
 export function servicesIn(cloud: Pick<Cloud, "hosts">): readonly ServiceEntry[] {
@@ -1008,5 +1014,9 @@ export function carriers<H extends Pick<HostConfig, "roles">>(
   { hosts }: { readonly hosts: readonly H[] },
   entry: Pick<ServiceEntry, "roles">,
 ): readonly H[] {
-  return hosts.filter((host) => host.roles.some((role) => entry.roles.includes(role)));
+  return withAnyRole(hosts, ...entry.roles) as readonly H[];
 }
+
+const withAnyRole = once((hosts: readonly Pick<HostConfig, "roles">[], ...roles: Role[]) =>
+  hosts.filter((host) => host.roles.some((role) => roles.includes(role))),
+);

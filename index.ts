@@ -24,9 +24,11 @@ import { CephClient } from "./components/shared/ceph-client";
 import { Mariadb } from "./components/shared/mariadb";
 import { Memcached } from "./components/shared/memcached";
 import { Rabbitmq } from "./components/shared/rabbitmq";
+import { withoutTraces } from "./sdk";
 import { Secrets } from "./secrets";
 
 // config ─▶ hosts ─▶ ha ─▶ shared ─▶ openstack ─▶ outputs
+withoutTraces();
 const cloud = loadCloud();
 const secrets = new Secrets(cloud);
 

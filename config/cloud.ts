@@ -85,6 +85,26 @@ export interface LabOptions {
   readonly machineAddresses: Readonly<Record<NetworkName, string>>;
 }
 
+/** A machine that carries hosts as virtual machines. */
+export interface Hypervisor {
+  readonly name: string;
+  readonly uri: string;
+  readonly kvm: boolean;
+  readonly failureDomains: readonly string[];
+  /** Those that were there; other networks are made. */
+  readonly bridges: Readonly<Partial<Record<NetworkName, string>>>;
+  /** How its SSH server is reached from the hosts. */
+  readonly fence: SshAccess;
+}
+
+export interface LibvirtOptions extends DeepReadonly<
+  Omit<Settings["libvirt"], "hypervisors" | "image">
+> {
+  /** Path or URL; undefined where it is built. */
+  readonly image?: string;
+  readonly hypervisors: readonly Hypervisor[];
+}
+
 /** Milliseconds; see config/schema.ts. */
 export interface CorosyncOptions {
   readonly token: number;
@@ -118,6 +138,7 @@ export interface Cloud {
   readonly hosts: readonly HostConfig[];
   readonly lab: LabOptions;
   readonly inventory: InventoryOptions;
+  readonly libvirt: LibvirtOptions;
   readonly corosync: CorosyncOptions;
   readonly pacemaker: PacemakerOptions;
   readonly haproxy: HaproxyOptions;

@@ -2,6 +2,7 @@ import { checkAddresses, checkNetworks } from "./addresses";
 import type { Role } from "./cloud";
 import { chooseAmong, type Mistake } from "./errors";
 import { checkInventory } from "./inventory";
+import { checkLibvirt } from "./libvirt";
 import type { Candidate, PlacedHost, Report } from "./rules";
 import { minimumSeedLength } from "./schema";
 import { findSecret, isGiven, overridableNames, rotatableNames } from "./secret-names";
@@ -17,6 +18,7 @@ export function checkSemantics(candidate: Candidate): Mistake[] {
   checkControllers(candidate, report);
   checkRoles(candidate, report);
   checkInventory(candidate, report);
+  checkLibvirt(candidate, report);
   checkStore(candidate, report);
   checkFlavors(candidate, report);
   checkGaleraTimes(candidate, report);

@@ -2,6 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { type Cloud, type HostConfig, type NetworkName, networkNames } from "../../config";
 import type { Secrets } from "../../secrets";
 import { CONNECTION_DEFAULTS } from "../step";
+import { ipmiFencing } from "./fencing";
 import type { Host } from "./host";
 
 export interface InventoryArgs {
@@ -26,6 +27,7 @@ export class Inventory extends pulumi.ComponentResource {
       confinesGuests: args.cloud.inventory.confinesGuests,
       up: [],
       connection: connection(args, host),
+      ...(host.bmc ? { fencing: ipmiFencing(host.name, host.bmc) } : {}),
     }));
     this.registerOutputs({});
   }

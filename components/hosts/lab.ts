@@ -8,6 +8,7 @@ import { RUNNER } from "../document";
 import { installContent } from "../service";
 import { CONNECTION_DEFAULTS, sortedJson, stepDocument } from "../step";
 import { runnerScript } from "./base";
+import { ipmiFencing } from "./fencing";
 import type { Host } from "./host";
 import { leastMemoryMiB } from "./memory";
 
@@ -68,6 +69,7 @@ export class Lab extends pulumi.ComponentResource {
         up: [container],
         machine: container,
         connection: connection(args, host),
+        ...(host.bmc ? { fencing: ipmiFencing(host.name, host.bmc) } : {}),
       };
     });
     this.registerOutputs({});

@@ -1,6 +1,7 @@
 import type * as pulumi from "@pulumi/pulumi";
 import { carriers, service } from "../../catalogue";
-import type { Cloud, HostConfig } from "../../config";
+import type { Cloud } from "../../config";
+import { once } from "../../config/once";
 import type { Host } from "../hosts/host";
 import { ini, lines, secret, uuidFor } from "../render";
 import { type After, type Context, type PerHost, Service } from "../service";
@@ -82,14 +83,13 @@ const COMPUTE_UNITS = (service("nova-compute").units ?? []).filter(
 );
 
 export function novaComputeFiles(cloud: Cloud, host: Host): Files {
-  const peers = carriers(cloud, service("nova-compute"));
   return {
     ...keyringFile("cinder", "nova"),
     [CONF]: { content: novaComputeConf(cloud, host), mode: "0640", group: "nova" },
     "/etc/libvirt/qemu.conf": { content: qemuConf(host), mode: "0600" },
     [`${MIGRATION}/id_ed25519`]: { content: secret("ssh-nova"), mode: "0600" },
     // libvirt runs the stock ssh as root.
-    "/etc/ssh/ssh_known_hosts": { content: knownHosts(peers) },
+    "/etc/ssh/ssh_known_hosts": { content: knownHosts(cloud) },
     [dropInPath("nova-compute")]: {
       content: dropIn(
         "nova-compute",
@@ -113,11 +113,14 @@ function qemuConf(host: Pick<Host, "confinesGuests">): string {
       );
 }
 
-function knownHosts(peers: readonly HostConfig[]): string {
-  return lines(
-    ...peers.map((peer) => `${peer.addresses.management} ${secret(`ssh-known-${peer.name}`)}`),
-  );
-}
+/** All compute hosts, the same on each. */
+const knownHosts = once((cloud: Cloud) =>
+  lines(
+    ...carriers(cloud, service("nova-compute")).map(
+      (peer) => `${peer.addresses.management} ${secret(`ssh-known-${peer.name}`)}`,
+    ),
+  ),
+);
 
 export function novaComputeConf(cloud: Cloud, host: Pick<Host, "addresses">): string {
   const { management } = host.addresses;

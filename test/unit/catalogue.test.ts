@@ -57,7 +57,7 @@ for (const { name, layer } of SERVICES) {
 test("there is no component, folder of scripts or check without a service", (t) => {
   const names = SERVICES.map(({ name }) => name).sort();
   t.deepEqual(Object.keys(CHECKS).sort(), names);
-  const shared = ["guest", "lab", "lib"];
+  const shared = ["guest", "lab", "lib", "vm"];
   t.deepEqual(
     fs
       .readdirSync(path.join(ROOT, "scripts"), { withFileTypes: true })
@@ -66,7 +66,8 @@ test("there is no component, folder of scripts or check without a service", (t) 
       .sort(),
     names,
   );
-  const others = "api backend content host inventory lab memory oslo registration".split(" ");
+  const others =
+    "api backend content fencing host inventory lab libvirt memory oslo registration".split(" ");
   t.deepEqual(
     ["hosts", "ha", "shared", "openstack"]
       .flatMap((layer) => fs.readdirSync(path.join(ROOT, "components", layer)))

@@ -1119,6 +1119,7 @@ const WITHOUT_EFFECT = [
   "networks.tunnel.vlan",
   "networks.storage.vlan",
   "networks.external.vlan",
+  "secretVersions.libvirt-fence",
 ];
 /** Values for options whose value in the cloud of five does not fit the development stack. */
 const OTHER_VALUES: Readonly<Record<string, unknown>> = {

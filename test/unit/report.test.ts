@@ -252,6 +252,41 @@ test("a replacement, a deletion, an operation nobody has heard of: each is said 
   }
 });
 
+/** What the engine plans for a virtual machine, and for a step and a setting that go with it. */
+function machineSteps(op: string): PlanStep[] {
+  const urn = "urn:pulumi:dev::openstack-ha::libvirt:index/domain:Domain::libvirt-domain-ctl1";
+  const domain = { urn, type: "libvirt:index/domain:Domain", inputs: {} };
+  const step = { ...state("haproxy-start-ctl1", "ctl1", { stage: "start" })!, deletedWith: urn };
+  const size = "urn:pulumi:dev::openstack-ha::command:local:Command::libvirt-size-ctl1";
+  return [
+    { op, urn, oldState: domain, ...(op === "delete" ? {} : { newState: domain }) },
+    { op, urn: step.urn, oldState: step, ...(op === "delete" ? {} : { newState: step }) },
+    {
+      ...{ op: op === "delete" ? op : "update", urn: size },
+      oldState: { urn: size, type: "command:local:Command", inputs: {}, deletedWith: urn },
+      ...(op === "delete"
+        ? {}
+        : { newState: { urn: size, type: "command:local:Command", inputs: {} } }),
+    },
+  ];
+}
+
+test("a virtual machine that is made anew or removed is told once, with all that goes with it", (t) => {
+  const told = (op: string): string[] =>
+    eventsOf({ steps: machineSteps(op) })
+      .filter(({ destructive }) => destructive)
+      .map(({ apiCallsMayFail, how, hosts, what }) =>
+        [hosts?.join(), what, how, apiCallsMayFail].join(" "),
+      );
+  t.deepEqual(told("replace"), ["ctl1 the host with its root disk is made anew true"]);
+  t.deepEqual(told("delete"), ["ctl1 the host with its disks is deleted true"]);
+  t.true(
+    eventsOf({ steps: machineSteps("replace") }).some(
+      ({ destructive, how }) => !destructive && how === "changes in place",
+    ),
+  );
+});
+
 test("a step that leaves the plan while its host stays is said to be left as it is", (t) => {
   const { newState, ...step } = update("ctl1", {}, file("a"));
   const gone: PlanStep = { ...step, op: "delete", oldState: newState! };

@@ -195,8 +195,12 @@ class Recorder extends MockMonitor {
     return super.registerResource(request, callback);
   }
 
-  /** The SDK's monitor does not know error hooks. */
+  /** The SDK's monitor does not know hooks. */
   registerErrorHook(_request: unknown, callback: Callback): void {
+    callback(null, {});
+  }
+
+  registerResourceHook(_request: unknown, callback: Callback): void {
     callback(null, {});
   }
 
