@@ -53,8 +53,18 @@ export abstract class Service extends pulumi.ComponentResource {
   }
 
   protected stage(stage: Stage, content: (host: Host) => StepContent, ...after: After[]): PerHost {
+    return this.stageOn(this.on, stage, content, ...after);
+  }
+
+  /** A stage on some of its hosts. */
+  protected stageOn(
+    hosts: readonly Host[],
+    stage: Stage,
+    content: (host: Host) => StepContent,
+    ...after: After[]
+  ): PerHost {
     return new Map(
-      this.on.map((host) => {
+      hosts.map((host) => {
         const args: StepArgs = {
           host,
           service: this.entry.name,

@@ -5,7 +5,7 @@ import * as pulumi from "@pulumi/pulumi";
 import type { Cloud } from "../config";
 import type { Secrets } from "../secrets";
 import { asRoot, RUNNER } from "./document";
-import type { Host } from "./hosts/host";
+import { asRebuilt, type Host } from "./hosts/host";
 
 /** The stages of every service, the same for all; a service leaves out what it has no need of. */
 export type Stage = "install" | "configure" | "bootstrap" | "start" | "verify";
@@ -58,7 +58,7 @@ export interface StepContent {
  */
 export type Check = (
   cloud: Cloud,
-  host: Pick<Host, "name" | "addresses" | "roles">,
+  host: Pick<Host, "name" | "addresses" | "roles" | "state">,
 ) => Pick<StepContent, "params" | "secrets" | "verify">;
 
 /** More parameters for a script that shares its document with a check. */
@@ -140,11 +140,15 @@ export class Step extends command.remote.Command {
   }
 }
 
-/** Steps vanish with their host's machine, and are done again on a new one. */
-export function withMachine({
-  machine,
-}: Pick<Host, "machine">): Pick<pulumi.CustomResourceOptions, "deletedWith" | "replaceWith"> {
-  return machine ? { deletedWith: machine, replaceWith: [machine] } : {};
+/** Steps vanish with their host's machine, and are done again on a new one and on a host that begins anew. */
+export function withMachine(
+  host: Pick<Host, "machine" | "rebuild">,
+): Pick<pulumi.CustomResourceOptions, "deletedWith" | "replaceWith" | "replacementTrigger"> {
+  const { machine } = host;
+  return {
+    ...asRebuilt(host),
+    ...(machine ? { deletedWith: machine, replaceWith: [machine] } : {}),
+  };
 }
 
 /** Settings that every connection of ours shares. */

@@ -1,9 +1,10 @@
 import type * as pulumi from "@pulumi/pulumi";
-import type { networkNames, roles, Settings } from "./schema";
+import type { hostStates, networkNames, roles, Settings } from "./schema";
 
 /** What the rest of the program knows about a stack's configuration. */
 
 export type Role = (typeof roles)[number];
+export type HostState = (typeof hostStates)[number];
 export type NetworkName = (typeof networkNames)[number];
 
 export interface Network {
@@ -66,6 +67,10 @@ export interface HostConfig {
   readonly roles: readonly Role[];
   /** What the host shares its fate with; the host's own name where none was given. */
   readonly failureDomain: string;
+  /** What is wanted of it: a drained host has no guests and takes none. */
+  readonly state: HostState;
+  /** Counts how often it began anew under its name, from 1. */
+  readonly rebuild: number;
   readonly addresses: Readonly<Record<NetworkName, string>>;
   readonly ssh: SshAccess;
   /** Each controller has one. */

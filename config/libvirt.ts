@@ -1,5 +1,4 @@
 import type { Hypervisor, LibvirtOptions, NetworkName } from "./cloud";
-import { chooseAmong } from "./errors";
 import { formatAddress } from "./network";
 import type { Candidate, Report } from "./rules";
 import { networkNames, type Settings } from "./schema";
@@ -49,21 +48,15 @@ function sshHost(uri: string): string | undefined {
 }
 
 export function checkLibvirt(candidate: Candidate, report: Report): void {
-  const { settings, hosts, allHosts } = candidate;
+  const { settings, allHosts } = candidate;
   const { libvirt } = settings;
   if (settings.backend !== "libvirt" || !libvirt) {
     return;
   }
-  const { hypervisors, rebuild } = libvirt;
+  const { hypervisors } = libvirt;
   checkHypervisors(hypervisors, report);
   if (!allHosts) {
     return;
-  }
-  const names = hosts.map(({ name }) => name);
-  for (const name of Object.keys(rebuild).sort()) {
-    if (!names.includes(name)) {
-      report(`libvirt.rebuild.${name}`, "there is no such host", chooseAmong(name, names));
-    }
   }
   if (hypervisors.length > 1) {
     checkPlaces(candidate, hypervisors, report);

@@ -210,6 +210,8 @@ function hostConfig(
     id: host.id,
     roles: roles.filter((role) => host.roles.includes(role)),
     failureDomain: host.failureDomain ?? host.name,
+    state: host.state,
+    rebuild: host.rebuild,
     addresses,
     ssh: {
       address: host.ssh?.address ?? addresses.management,

@@ -9,6 +9,7 @@ import { z } from "zod";
 
 export const roles = ["controller", "compute", "network", "storage"] as const;
 export const networkNames = ["management", "tunnel", "storage", "external"] as const;
+export const hostStates = ["active", "drained"] as const;
 export const backends = ["lab", "libvirt", "inventory"] as const;
 
 /** Text of one form. The message reads `"<value>" <what>; <fix>`. */
@@ -158,6 +159,17 @@ const host = z.strictObject({
       "What the host shares its fate with: a rack, a room, a power feed. Default: the host alone.",
     )
     .optional(),
+  state: z
+    .enum(hostStates)
+    .describe(
+      "What is wanted of the host. `drained`: its guests are moved to others, no new ones come, and its services stop; then it can be taken out of the list. For hosts whose only role is compute. Default active.",
+    )
+    .default("active"),
+  rebuild: integer(
+    1,
+    1000,
+    "Raised by one where the host begins anew under the same name, because it or its disks are lost: a lab host or virtual machine is made anew (its disk in the store stays), an existing machine was installed anew, and all steps run there again. Default 1.",
+  ).default(1),
   addresses: z
     .strictObject({
       management: address.optional(),
@@ -388,12 +400,6 @@ const libvirt = z
       .array(address)
       .describe("Name servers of the hosts, where a network has a gateway. Default none.")
       .default([]),
-    rebuild: z
-      .record(z.string(), integer(1, 1000000, "How often the host was built."))
-      .describe(
-        "By host: add one to make its virtual machine and root disk anew, from the image. What was on that disk is lost; its disk in the store stays. Default 1 for each.",
-      )
-      .default({}),
   })
   .describe("Virtual machines; only for backend libvirt.");
 

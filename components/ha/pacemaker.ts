@@ -14,7 +14,12 @@ export class Pacemaker extends Service {
   /** The cluster has quorum and holds no resources yet. */
   readonly cluster: PerHost;
 
-  constructor(context: Context, opts?: pulumi.ComponentResourceOptions) {
+  /** @param args.configured What it starts on a host, which a running cluster does as soon as the host is a member. */
+  constructor(
+    context: Context,
+    args: { readonly configured: readonly PerHost[] },
+    opts?: pulumi.ComponentResourceOptions,
+  ) {
     super("pacemaker", context, opts);
 
     const install = this.install(
@@ -37,6 +42,7 @@ export class Pacemaker extends Service {
       }),
       // A reload makes every node read its files again: they have to be the new ones everywhere.
       everywhere(configure),
+      ...args.configured,
     );
     this.registerOutputs({});
   }

@@ -25,3 +25,13 @@ export interface Host extends HostConfig {
   /** With what its steps vanish, without being run backwards: a host that is gone needs no cleaning. */
   readonly machine?: pulumi.Resource;
 }
+
+/**
+ * Options of what is lost with a host's disks: it is made again when the host begins anew. Always there, because the engine
+ * takes a trigger that there was not before for no change.
+ */
+export function asRebuilt({
+  rebuild,
+}: Pick<HostConfig, "rebuild">): Pick<pulumi.CustomResourceOptions, "replacementTrigger"> {
+  return { replacementTrigger: rebuild };
+}

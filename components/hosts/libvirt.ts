@@ -14,7 +14,7 @@ import { HYPERVISOR_IS_ON } from "../../config/libvirt";
 import type { Secrets } from "../../secrets";
 import { CONNECTION_DEFAULTS, readScript, scriptFile, sortedJson } from "../step";
 import { virshFencing } from "./fencing";
-import type { Host } from "./host";
+import { asRebuilt, type Host } from "./host";
 
 /** Debian 13. */
 const SUITE = "trixie";
@@ -54,7 +54,7 @@ interface Ground {
  * over SSH, fenced through the hypervisor that they stand on.
  *
  * A host that exists is never made anew because an option changed: what cannot be done in place is refused, in the
- * preview, before anything is touched (see docs/libvirt.md). `libvirt.rebuild` is how a person says so.
+ * preview, before anything is touched (see docs/libvirt.md). `rebuild` of the host is how a person says so.
  */
 export class Libvirt extends pulumi.ComponentResource {
   readonly hosts: readonly Host[];
@@ -236,7 +236,7 @@ export class Libvirt extends pulumi.ComponentResource {
         ...opts,
         deleteBeforeReplace: true,
         ignoreChanges: ["memory", "vcpu"],
-        replacementTrigger: spec.rebuild,
+        ...asRebuilt(host),
       },
     );
     const size = this.local(
@@ -357,7 +357,7 @@ export function hostSpec(
   { cloud, secrets }: { cloud: Cloud; secrets: Pick<Secrets, "ref"> },
   host: HostConfig,
 ): HostSpec {
-  const { sizes, storeDiskGiB, rebuild, pool } = cloud.libvirt;
+  const { sizes, storeDiskGiB, pool } = cloud.libvirt;
   const { name, uri, kvm, bridges } = hypervisorOf(cloud, host);
   const roleSizes = host.roles.map((role) => sizes[role]);
   const most = (key: "vcpus" | "diskGiB"): number =>
@@ -374,7 +374,7 @@ export function hostSpec(
       vda: most("diskGiB"),
       ...(host.roles.includes("storage") ? { sda: storeDiskGiB } : {}),
     },
-    rebuild: rebuild[host.name] ?? 1,
+    rebuild: host.rebuild,
     networks: Object.fromEntries(
       networkNames.map((network) => [network, bridges[network] ?? madeNetwork(cloud, network)]),
     ) as HostSpec["networks"],
@@ -422,7 +422,7 @@ export function loss(host: string, before: HostSpec, next: HostSpec): string | u
       : undefined;
   if (!rebuilt && (added !== undefined || first !== undefined)) {
     const what = added === undefined ? FIRST_BOOT[first!] : `a disk ${added}`;
-    return `host ${host}: ${what} would change, which it would only notice as a new machine; set libvirt.rebuild.${host} to ${next.rebuild + 1} to make it one, with an empty root disk`;
+    return `host ${host}: ${what} would change, which it would only notice as a new machine; set rebuild of the host to ${next.rebuild + 1} to make it one, with an empty root disk`;
   }
   return undefined;
 }

@@ -143,7 +143,7 @@ for (const [what, changes, words] of [
   [
     "another host key",
     { secretVersions: { "ssh-host-ctl1": 2 } },
-    /set libvirt\.rebuild\.ctl1 to 2/,
+    /set rebuild of the host to 2/,
   ],
   ["another pool", { "libvirt.pool": "/var/lib/elsewhere" }, /its pool would change/],
 ] as const) {
@@ -186,7 +186,7 @@ test.serial(
 );
 
 test.serial("a rebuild makes a new machine, and runs its steps on it again", async (t) => {
-  const file = await stackFile("rebuilt", { "libvirt.rebuild": { [HOST]: 2 } });
+  const file = await stackFile("rebuilt", { "hosts[0].rebuild": 2 });
   const before = ssh("cat /etc/machine-id");
   const up = await pulumi(file, "up", "--yes", "--skip-preview");
   t.is(up.status, 0, up.stdout + up.stderr);
@@ -199,7 +199,7 @@ test.serial("a rebuild makes a new machine, and runs its steps on it again", asy
 
 test.serial("destroy leaves no machine, network, pool, volume or file", async (t) => {
   const destroy = await pulumi(
-    await stackFile("last", { "libvirt.rebuild": { [HOST]: 2 } }),
+    await stackFile("last", { "hosts[0].rebuild": 2 }),
     ...(["destroy", "--yes", "--skip-preview"] as const),
   );
   t.is(destroy.status, 0, destroy.stdout + destroy.stderr);

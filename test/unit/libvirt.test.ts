@@ -163,7 +163,7 @@ for (const [what, changes, words] of [
     { "networks.tunnel.mtu": 9000 },
     /the tunnel network would go from .*MTU 1500.*to .*MTU 9000/,
   ],
-  ["KVM", { "libvirt.hypervisors[0].kvm": true }, /what its processor is.*rebuild\.ctl1 to 2/],
+  ["KVM", { "libvirt.hypervisors[0].kvm": true }, /what its processor is.*set rebuild of the host to 2/],
 ] as const) {
   test(`refused: ${what}`, (t) => {
     t.regex(loss("ctl1", specOf(), specOf(changes)) ?? "nothing", words);
@@ -172,7 +172,7 @@ for (const [what, changes, words] of [
 
 test("a rebuild takes what a first boot can, and never the disk in the store", (t) => {
   const before = specOf(THREE);
-  const rebuilt = { "libvirt.rebuild": { ctl1: 2 } };
+  const rebuilt = { "hosts[0].rebuild": 2 };
   t.is(
     loss("ctl1", before, specOf({ ...THREE, ...rebuilt, "networks.tunnel.mtu": 9000 })),
     undefined,

@@ -39,6 +39,8 @@ export interface Registered {
   readonly replaceOnChanges: readonly string[];
   readonly deleteBeforeReplace: boolean;
   readonly ignoreChanges: readonly string[];
+  readonly protect: boolean;
+  readonly replacementTrigger: unknown;
 }
 
 export interface Planned {
@@ -191,6 +193,8 @@ class Recorder extends MockMonitor {
       replaceOnChanges: request.getReplaceonchangesList(),
       deleteBeforeReplace: request.getDeletebeforereplace(),
       ignoreChanges: request.getIgnorechangesList(),
+      protect: request.getProtect() ?? false,
+      replacementTrigger: request.getReplacementTrigger()?.toJavaScript(),
     });
     return super.registerResource(request, callback);
   }
