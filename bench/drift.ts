@@ -5,7 +5,8 @@ import type { Json } from "../tools/openstack";
 import { findings, toText } from "../tools/drift/report";
 import type { Finding } from "../tools/drift/scan";
 import { scanCloud } from "../tools/drift";
-import { nameOf, stackState } from "../tools/stack";
+import { nameOf } from "../tools/report/plan";
+import { stackState } from "../tools/stack";
 import { adminApi, begin, type Lab, onHost, openHealthyLab, run, seconds, Table } from "./lib";
 
 /**

@@ -381,6 +381,27 @@ export class Table {
   }
 }
 
+/** What the engine says in its event log, of the resources. */
+export interface EngineEvent {
+  /** Seconds. */
+  readonly timestamp: number;
+  readonly resourcePreEvent?: ResourceEvent;
+  readonly resOutputsEvent?: ResourceEvent;
+  readonly resOpFailedEvent?: ResourceEvent;
+}
+
+interface ResourceEvent {
+  readonly metadata: { readonly op: string; readonly urn: string; readonly type: string };
+}
+
+/** The engine's event log: an event a line. What is after the last line end is still being written. */
+export function engineEvents(text: string): EngineEvent[] {
+  return text
+    .split("\n")
+    .slice(0, -1)
+    .map((line) => JSON.parse(line) as EngineEvent);
+}
+
 /** The edge of a bench: an error is one line, and ends the process, whatever still asks for something. */
 export function begin(name: string, main: () => Promise<void>): void {
   main().catch((error: unknown) => {

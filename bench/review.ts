@@ -2,11 +2,22 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { isMap, isSeq, parseDocument, type Document } from "yaml";
-import type { Cloud } from "../config";
+import { type Cloud, hostsWith } from "../config";
 import { between } from "../tools/report";
 import { report } from "../tools/report/markdown";
-import { nameOf } from "../tools/report/plan";
-import { begin, openHealthyLab, option, ROOT, run, seconds, Table, untilHealthy } from "./lib";
+import { nameOf, QUIET } from "../tools/report/plan";
+import {
+  begin,
+  engineEvents,
+  type Lab,
+  openHealthyLab,
+  option,
+  ROOT,
+  run,
+  seconds,
+  Table,
+  untilHealthy,
+} from "./lib";
 
 /**
  * Whether a report keeps its word: for each of the changes that people make, what the report of a pull request names
@@ -27,7 +38,9 @@ interface ChangeStory {
   readonly name: string;
   /** Which clouds can do it. */
   readonly possible?: (cloud: Cloud) => boolean;
-  /** Of the stack's file. */
+  /** Options and their values. */
+  readonly set?: Readonly<Record<string, unknown>>;
+  /** What else is done to the stack's file. */
   readonly configure?: (stack: Stack) => void;
   /** Of the program. */
   readonly edit?: { readonly file: string; readonly text: (before: string) => string };
@@ -61,52 +74,37 @@ class Stack {
   }
 }
 
-const hasCompute = ({ hosts }: Cloud): boolean =>
-  hosts.some(({ roles }) => roles.includes("compute"));
+const hasCompute = (cloud: Cloud): boolean => hostsWith(cloud, "compute").length > 0;
 
 const CHANGES: readonly ChangeStory[] = [
   { name: "nothing" },
   {
     name: "option of one service",
-    configure: (stack) => {
-      stack.set("keystone.tokenExpirationSeconds", 7200);
-    },
+    set: { "keystone.tokenExpirationSeconds": 7200 },
   },
   {
     name: "HAProxy timeout",
-    configure: (stack) => {
-      stack.set("haproxy.clientTimeout", "90s");
-    },
+    set: { "haproxy.clientTimeout": "90s" },
   },
   {
     name: "option of the cluster",
-    configure: (stack) => {
-      stack.set("pacemaker.clusterRecheckSeconds", 90);
-    },
+    set: { "pacemaker.clusterRecheckSeconds": 90 },
   },
   {
     name: "option of the database",
-    configure: (stack) => {
-      stack.set("galera.maxConnections", 1600);
-    },
+    set: { "galera.maxConnections": 1600 },
   },
   {
     name: "memory of memcached",
-    configure: (stack) => {
-      stack.set("memcached.memoryMiB", 80);
-    },
+    set: { "memcached.memoryMiB": 80 },
   },
   {
     name: "token keys rotated",
-    configure: (stack) => {
-      stack.set("keystone.fernet.version", 2);
-    },
+    set: { "keystone.fernet.version": 2 },
   },
   {
     name: "password of the broker",
-    configure: (stack) => {
-      stack.set("secretVersions.rabbitmq-openstack", 2);
-    },
+    set: { "secretVersions.rabbitmq-openstack": 2 },
   },
   {
     name: "script mended",
@@ -118,16 +116,12 @@ const CHANGES: readonly ChangeStory[] = [
   {
     name: "ratio of processors",
     possible: hasCompute,
-    configure: (stack) => {
-      stack.set("nova.cpuAllocationRatio", 5);
-    },
+    set: { "nova.cpuAllocationRatio": 5 },
   },
   {
     name: "another quota",
     possible: hasCompute,
-    configure: (stack) => {
-      stack.set("content.quotas.cores", 24);
-    },
+    set: { "content.quotas.cores": 24 },
   },
   {
     name: "new compute host",
@@ -192,8 +186,8 @@ async function main(): Promise<void> {
 
 /** 1 if the report was wrong. */
 async function judge(
-  lab: Awaited<ReturnType<typeof openHealthyLab>>,
-  { name, configure, edit }: ChangeStory,
+  lab: Lab,
+  { name, set = {}, configure, edit }: ChangeStory,
   stackFile: string,
   table: Table,
 ): Promise<number> {
@@ -204,11 +198,11 @@ async function judge(
       const file = path.join(ROOT, edit.file);
       fs.writeFileSync(file, edit.text(fs.readFileSync(file, "utf8")));
     }
-    if (configure) {
-      const document = parseDocument(fs.readFileSync(stackFile, "utf8"));
-      configure(new Stack(document, lab.cloud.project));
-      fs.writeFileSync(stackFile, document.toString());
-    }
+    const document = parseDocument(fs.readFileSync(stackFile, "utf8"));
+    const stack = new Stack(document, lab.cloud.project);
+    for (const [key, value] of Object.entries(set)) stack.set(key, value);
+    configure?.(stack);
+    fs.writeFileSync(stackFile, document.toString());
     let start = Date.now();
     const { plan, notes } = await between(lab.stack, base);
     const text = report(plan, { stack: lab.stack, notes, limit: NO_LIMIT });
@@ -242,7 +236,7 @@ function checkout(folder: string): void {
 }
 
 /** The resources that a report names, in its last part: one a line, or one for each host of a line. */
-export function namesIn(text: string): Set<string> {
+function namesIn(text: string): Set<string> {
   const at = text.indexOf("### All changed resources");
   const lines = at < 0 ? [] : text.slice(at).matchAll(/^- \S+ `([^`]+)`(?: on (.*))?$/gm);
   return new Set(
@@ -268,23 +262,15 @@ async function up(stack: string): Promise<string[]> {
       // The option exists only with this.
       { PULUMI_DEBUG_COMMANDS: "true" },
     );
-    const urns = fs
-      .readFileSync(log, "utf8")
-      .split("\n")
-      .filter(Boolean)
-      .map((line) => (JSON.parse(line) as EngineEvent).resOutputsEvent?.metadata)
-      .filter((metadata) => metadata && !QUIET.has(metadata.op))
-      .map((metadata) => metadata!.urn);
-    return [...new Set(urns.map(nameOf))].sort();
+    const names = engineEvents(fs.readFileSync(log, "utf8")).flatMap(({ resOutputsEvent }) =>
+      resOutputsEvent && !QUIET.has(resOutputsEvent.metadata.op)
+        ? [nameOf(resOutputsEvent.metadata.urn)]
+        : [],
+    );
+    return [...new Set(names)].sort();
   } finally {
     fs.rmSync(path.dirname(log), { recursive: true, force: true });
   }
-}
-
-const QUIET = new Set(["same", "read", "refresh"]);
-
-interface EngineEvent {
-  readonly resOutputsEvent?: { readonly metadata: { readonly op: string; readonly urn: string } };
 }
 
 begin("review", main);

@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { SERVICES } from "../catalogue";
-import { begin, option, ROOT } from "./lib";
+import { begin, engineEvents, option, ROOT } from "./lib";
 
 /**
  * Where the time of an `up` went: by stage, by service, and along the chain of steps that decided how long it took.
@@ -136,24 +136,8 @@ function readConsole(text: string): Log {
   return { marks, wall: at, stack, phases };
 }
 
-interface EngineEvent {
-  readonly timestamp: number;
-  readonly resourcePreEvent?: ResourceEvent;
-  readonly resOutputsEvent?: ResourceEvent;
-  readonly resOpFailedEvent?: ResourceEvent;
-}
-
-interface ResourceEvent {
-  readonly metadata: { readonly op: string; readonly urn: string; readonly type: string };
-}
-
-/** The engine's event log: an event a line. */
 function readEvents(text: string): Log {
-  // What is after the last line end is still being written.
-  const events = text
-    .split("\n")
-    .slice(0, -1)
-    .map((line) => JSON.parse(line) as EngineEvent);
+  const events = engineEvents(text);
   const first = events[0]?.timestamp ?? 0;
   let stack: string | undefined;
   const marks = events.flatMap((event): Mark[] => {

@@ -118,11 +118,6 @@ export function plain(value: unknown): unknown {
     : value;
 }
 
-/** The last part of a URN. */
-export function nameOf(urn: string): string {
-  return urn.split("::").at(-1) ?? urn;
-}
-
 export interface Outputs {
   readonly authUrl: string;
   readonly adminPassword: string;

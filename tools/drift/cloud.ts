@@ -1,13 +1,12 @@
 import { sortedJson } from "../../components/step";
-import { nameOf, plain, type StateResource } from "../stack";
+import { nameOf, QUIET } from "../report/plan";
+import { plain, type StateResource } from "../stack";
 import { type Digest, pulumi } from "./engine";
 import type { Finding, HostScan } from "./scan";
 
 /** What is in the cloud's API and other than it was applied, as the engine's own plan says after it has read it. */
 
 const CLOUD_SECONDS = 300;
-/** What the engine does to a resource that is as planned. */
-const QUIET = new Set(["same", "read", "refresh"]);
 
 /** The resources in the cloud's API. */
 export function resourcesOf(state: readonly StateResource[]): StateResource[] {

@@ -1,4 +1,5 @@
-import { nameOf, type StateResource } from "../stack";
+import { nameOf } from "../report/plan";
+import type { StateResource } from "../stack";
 import type { Finding } from "./scan";
 import type { PlannedStep } from "./steps";
 

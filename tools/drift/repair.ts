@@ -1,4 +1,5 @@
-import { nameOf, plain, type StateResource } from "../stack";
+import { nameOf } from "../report/plan";
+import { plain, type StateResource } from "../stack";
 import { type Digest, pulumi } from "./engine";
 import type { Repair, RepairPlan } from "./plan";
 

@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
 import { RUNNER, type StepDocument, withoutSudo } from "../../components/document";
 import { readScript } from "../../components/step";
-import { nameOf, plain, type StateResource } from "../stack";
+import { nameOf } from "../report/plan";
+import { plain, type StateResource } from "../stack";
 
 /** What hosts are asked: the steps of a stack as they were applied last, each as a document for the runner's check. */
 

@@ -6,6 +6,7 @@ import {
   nameOf,
   type Plan,
   type PlanStep,
+  QUIET,
   type ResourceState,
   UNKNOWN,
 } from "./plan";
@@ -50,8 +51,6 @@ export interface SecretChange {
   readonly to: number | undefined;
 }
 
-/** Ops that change nothing. Whatever else the engine says is a change, also what this program has never heard of. */
-const QUIET = new Set(["same", "read", "refresh"]);
 const REPLACING = new Set(["create-replacement", "delete-replaced"]);
 
 /** Every resource that is not the same, sorted by component, what it is, and host. */

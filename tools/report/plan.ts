@@ -49,6 +49,9 @@ export const UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
 /** Its word for a secret in what it shows. */
 export const BLINDED = "[secret]";
 
+/** Ops that change nothing. Whatever else the engine says is a change, also what this program has never heard of. */
+export const QUIET: ReadonlySet<string> = new Set(["same", "read", "refresh"]);
+
 /** @throws Error that says what was wanted, if the text is no plan. */
 export function parsePlan(text: string, source: string): Plan {
   let plan: unknown;
@@ -65,6 +68,7 @@ export function parsePlan(text: string, source: string): Plan {
   return plan as Plan;
 }
 
+/** The last part of a URN. */
 export function nameOf(urn: string): string {
   return urn.split("::").at(-1) ?? urn;
 }
