@@ -2,7 +2,8 @@ import { MEMBER, type MemberRecord } from "../components/hosts/members";
 import type { Cloud, HostConfig } from "../config";
 import { cloudHealth } from "./status";
 import { onHost } from "./hosts";
-import { nameOf, type StateResource, stackCloud, stackName, stackState } from "./stack";
+import { nameOf } from "./report/plan";
+import { type StateResource, stackCloud, stackName, stackState } from "./stack";
 
 /**
  * tools/host-life.ts [STACK] [--ask] [--rebuilt]: what a changed list of hosts means for quorum and data, from the configuration

@@ -140,11 +140,7 @@ for (const [what, changes, words] of [
     /disk vda would go from 6 to 5 GiB/,
   ],
   ["another network", { "networks.tunnel.mtu": 1400 }, /the tunnel network would go from/],
-  [
-    "another host key",
-    { secretVersions: { "ssh-host-ctl1": 2 } },
-    /set rebuild of the host to 2/,
-  ],
+  ["another host key", { secretVersions: { "ssh-host-ctl1": 2 } }, /set rebuild of the host to 2/],
   ["another pool", { "libvirt.pool": "/var/lib/elsewhere" }, /its pool would change/],
 ] as const) {
   test.serial(`${what} is refused in the preview`, async (t) => {

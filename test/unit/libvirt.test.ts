@@ -163,7 +163,11 @@ for (const [what, changes, words] of [
     { "networks.tunnel.mtu": 9000 },
     /the tunnel network would go from .*MTU 1500.*to .*MTU 9000/,
   ],
-  ["KVM", { "libvirt.hypervisors[0].kvm": true }, /what its processor is.*set rebuild of the host to 2/],
+  [
+    "KVM",
+    { "libvirt.hypervisors[0].kvm": true },
+    /what its processor is.*set rebuild of the host to 2/,
+  ],
 ] as const) {
   test(`refused: ${what}`, (t) => {
     t.regex(loss("ctl1", specOf(), specOf(changes)) ?? "nothing", words);
