@@ -1,0 +1,185 @@
+import { spawn } from "node:child_process";
+import * as fs from "node:fs";
+import test from "ava";
+import { parse, stringify } from "yaml";
+import { openLab, ROOT, untilHealthy } from "../../bench/lib";
+import { Scratch } from "../../bench/scratch";
+import type { Finding } from "../../tools/precheck/judge";
+import { type Options, stackFileText } from "../fixtures/config/fixtures";
+import { machineState, type Residue } from "../lab/support/machine";
+import { faults, written } from "./faults";
+import { Machines } from "./support/machines";
+
+/**
+ * Machines that exist, by the same program: lab hosts of one stack, handed as addresses, MACs and BMCs to another. The tests
+ * are one story: what is wrong with them is named, and nothing on them is changed by that; then they become a cloud.
+ */
+
+const RACKS = "racks";
+const METAL = "metal";
+const SEED = "Zq8mT1vXw5LkR7yPn3Ds9HbJc2FgA6uE0iOxYtKa";
+
+let before: Residue;
+let machines: Machines;
+let metal: Scratch;
+let options: Options;
+
+test.before(async () => {
+  before = machineState(RACKS);
+  machines = new Machines(RACKS, "10.86.", SEED);
+  await machines.rack();
+  options = machines.inventory();
+  metal = new Scratch(METAL, stackFileText(options));
+  for (const [name, args] of [
+    ["stack", ["stack", "init"]],
+    ["seed", ["config", "set", "--secret", "openstack-ha:seed", SEED]],
+    ["key", ["config", "set", "--secret", "openstack-ha:sshPrivateKey", "--", machines.privateKey]],
+    [
+      "password",
+      [
+        "config",
+        "set",
+        "--secret",
+        "--path",
+        "openstack-ha:secrets.pacemaker-bmc",
+        machines.bmcPassword,
+      ],
+    ],
+  ] as const) {
+    const { status } = await metal.pulumi(...args);
+    if (status !== 0) throw new Error(`${name} of ${METAL} ended with ${String(status)}`);
+  }
+});
+
+test.after.always(async () => {
+  await metal.dispose();
+  await machines.unrack();
+});
+
+/** Options of the file, and the secrets that it has. */
+async function withOptions<T>(changed: Options, work: () => Promise<T>): Promise<T> {
+  const held = fs.readFileSync(metal.config, "utf8");
+  const all = parse(held) as { config: Record<string, unknown> };
+  const secrets = Object.entries(all.config).filter(([, value]) =>
+    JSON.stringify(value).includes('"secure"'),
+  );
+  const { config } = parse(stackFileText(changed)) as { config: object };
+  fs.writeFileSync(
+    metal.config,
+    stringify({ ...all, config: { ...config, ...Object.fromEntries(secrets) } }),
+  );
+  try {
+    return await work();
+  } finally {
+    fs.writeFileSync(metal.config, held);
+  }
+}
+
+interface Checked {
+  readonly status: number | null;
+  readonly findings: readonly Finding[];
+}
+
+function precheck(): Promise<Checked> {
+  return new Promise((resolve, reject) => {
+    const child = spawn("node", ["--require", "tsx/cjs", "tools/precheck.ts", METAL, "--json"], {
+      cwd: ROOT,
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    let text = "";
+    child.stdout.setEncoding("utf8").on("data", (data: string) => (text += data));
+    child.on("error", reject);
+    child.on("close", (status) => {
+      try {
+        resolve({ status, findings: JSON.parse(text) as Finding[] });
+      } catch {
+        reject(new Error(`the precheck ended with ${String(status)} and said: ${text}`));
+      }
+    });
+  });
+}
+
+const sentence = ({ host = "all", check, found }: Finding): string => `${host} ${check} ${found}`;
+const errors = ({ findings }: Checked): string[] =>
+  findings.filter(({ level }) => level === "error").map(sentence);
+
+test.serial("of machines that are as they are written down, nothing is wrong", async (t) => {
+  const found = await precheck();
+  t.deepEqual(errors(found), []);
+  t.is(found.status, 0);
+});
+
+test.serial(
+  "each fault is named, with its key and what to do, and nothing else is; no machine is changed",
+  async (t) => {
+    t.timeout(60 * 60_000);
+    const all = Object.entries(faults(options));
+    t.true(all.length >= 20);
+    for (const [name, fault] of all) {
+      fault.done?.(machines);
+      try {
+        const off = name.includes("down") || name.includes("another machine");
+        const listed = off ? "" : machines.listing();
+        const started = Date.now();
+        const found = await withOptions(written(options, fault), precheck);
+        const took = ((Date.now() - started) / 1000).toFixed(1);
+        if (!off)
+          t.true(machines.listing() === listed, `${name}: files or packages differ afterwards`);
+        const said = errors(found);
+        t.is(found.status, 1, name);
+        for (const each of fault.expect)
+          t.true(
+            said.some((text) => each.test(text)),
+            `${name}: wanted ${String(each)}, found ${said.join("; ")}`,
+          );
+        t.deepEqual(
+          said.filter((text) => !fault.expect.some((each) => each.test(text))),
+          [],
+          `${name}: something else was found`,
+        );
+        for (const { key, fix } of found.findings) t.true(key.length > 0 && fix.length > 0, name);
+        t.log(`${name} (${took} s): ${said.join("; ")}`);
+      } finally {
+        await fault.undone?.(machines);
+      }
+    }
+  },
+);
+
+test.serial("then they become a whole cloud, by the same program", async (t) => {
+  t.timeout(60 * 60_000);
+  const started = Date.now();
+  t.is(await metal.cloud("up", "--yes", "--skip-preview"), 0, "up ends well");
+  t.log(`up: ${((Date.now() - started) / 1000).toFixed(0)} s`);
+  await t.notThrowsAsync(untilHealthy(openLab(METAL), 120));
+});
+
+test.serial(
+  "servers are reached at floating addresses, and keep what they write to a volume",
+  async (t) => {
+    t.timeout(20 * 60_000);
+    t.is(
+      await metal.cloud("run", "node", "--require", "tsx/cjs", "tools/first-server.ts", METAL),
+      0,
+    );
+  },
+);
+
+test.serial(
+  "the precheck lets a cloud's own hosts pass, and a second up changes nothing",
+  async (t) => {
+    t.deepEqual(errors(await precheck()), []);
+    t.is((await metal.pulumi("up", "--yes", "--skip-preview", "--expect-no-changes")).status, 0);
+  },
+);
+
+test.serial(
+  "a cloud that is destroyed leaves its machines alone, and they leave nothing",
+  async (t) => {
+    t.timeout(20 * 60_000);
+    t.is(await metal.cloud("destroy"), 0);
+    for (const name of machines.names) await t.notThrowsAsync(machines.answers(name));
+    t.is(await machines.destroy(), 0);
+    t.deepEqual(machineState(RACKS), before);
+  },
+);
