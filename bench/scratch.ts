@@ -56,7 +56,10 @@ export class Scratch {
 
   /** The pulumi command on this stack. */
   pulumi(...args: string[]): Promise<Done> {
-    return this.run("pulumi", [...args, "--stack", this.stack], false);
+    // What comes after `--` is nobody's option.
+    const end = args.includes("--") ? args.indexOf("--") : args.length;
+    const all = args.toSpliced(end, 0, "--stack", this.stack);
+    return this.run("pulumi", all, false);
   }
 
   /**

@@ -1,6 +1,7 @@
 import { SERVICES, type TakeUp } from "../../catalogue";
 import { type Change, changesOf, compare } from "./changes";
 import type { StepDocument } from "../../components/document";
+import { MEMBER } from "../../components/hosts/members";
 import type { Plan } from "./plan";
 import { secretsIn } from "../../components/step";
 
@@ -82,6 +83,7 @@ function inOrder(events: readonly Event[]): Event[] {
 
 /** A virtual machine, of all that one is made of. */
 const DOMAIN = "libvirt-domain-";
+const LAB_HOST = "lab-host-";
 
 // ---- What is replaced or removed --------------------------------------------------------------------------------
 
@@ -93,14 +95,16 @@ function removals(change: Change, changes: readonly Change[]): Found[] {
   if (op.includes("replace")) {
     // It is told with its host.
     if (machine?.op.includes("replace") && host !== undefined) return [];
-    if (name.startsWith(DOMAIN)) {
+    if (name.startsWith(DOMAIN) || name.startsWith(LAB_HOST)) {
+      const virtual = name.startsWith(DOMAIN);
       return [
         {
           ...base,
           how: "is made anew",
-          what: "the host with its root disk",
-          notice:
-            "it is switched off, what runs on it is gone, guests too, and all its steps run again; its disk in the store stays",
+          what: virtual ? "the host with its root disk" : "the host with its disk",
+          notice: `it is switched off, what runs on it is gone, guests too, and all its steps run again${
+            virtual ? "; its disk in the store stays" : ""
+          }`,
           apiCallsMayFail: balances,
         },
       ];
@@ -128,15 +132,25 @@ function removals(change: Change, changes: readonly Change[]): Found[] {
           },
         ];
   }
-  if (name.startsWith("lab-host-") || name.startsWith(DOMAIN)) {
+  if (name.startsWith(LAB_HOST) || name.startsWith(DOMAIN)) {
     return [
       {
         ...base,
         how: "is deleted",
         what: name.startsWith(DOMAIN) ? "the host with its disks" : "the host with its disk",
-        notice:
-          "what runs on it is gone, guests too; Nova, Neutron, Ceph and Pacemaker list it until a person removes it there",
+        notice: "what is on it is gone",
         apiCallsMayFail: balances,
+      },
+    ];
+  }
+  if (type === MEMBER) {
+    return [
+      {
+        ...base,
+        how: "leaves the cloud",
+        what: "the host",
+        notice:
+          "it has to be drained by then, or the engine refuses; Nova, Placement and OVN forget it",
       },
     ];
   }

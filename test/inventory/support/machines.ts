@@ -2,29 +2,28 @@ import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { ROOT, sleep } from "../../../bench/lib";
-import { committed, Scratch } from "../../../bench/scratch";
-import type { Cloud } from "../../../config";
-import { parseCloud } from "../../../config";
+import { committed } from "../../../bench/scratch";
+import { type Cloud, parseCloud } from "../../../config";
 import { plainSecrets, sshKeyPair } from "../../../secrets";
 import { knownHosts, sshConfig } from "../../../tools/outputs";
 import { PROJECT } from "../../../tools/stack";
-import { type Options, readStackFile } from "../../fixtures/config/fixtures";
+import { Project, SEED } from "../../engine/support/engine";
+import { type Options, optionsOf } from "../../fixtures/config/fixtures";
 
 /** Machines that exist, for a test: the lab hosts of a stack that makes nothing else, known to others by what a person would note. */
 export class Machines {
-  private readonly lab: Scratch;
   private readonly cloud: Cloud;
   private readonly folder: string;
   private readonly secrets: ReadonlyMap<string, string>;
   private readonly hostKeys: Readonly<Record<string, string>>;
 
-  constructor(
+  private constructor(
+    private readonly project: Project,
+    private readonly options: Options,
     private readonly stack: string,
-    prefix: string,
-    private readonly seed: string,
   ) {
-    this.lab = new Scratch(stack, committed("dev", prefix));
-    this.cloud = parseCloud(readStackFile(`Pulumi.${stack}.yaml`), { project: PROJECT, stack });
+    const seed = SEED;
+    this.cloud = parseCloud(options, { project: PROJECT, stack });
     this.secrets = plainSecrets(this.cloud, seed);
     this.hostKeys = Object.fromEntries(
       this.names.map((name) => [
@@ -32,14 +31,26 @@ export class Machines {
         sshKeyPair({ seed, stack, name: `ssh-host-${name}`, version: 1 }).publicKey,
       ]),
     );
-    this.folder = path.join(ROOT, ".cloud", `${stack}-machines`);
-    fs.mkdirSync(this.folder, { recursive: true, mode: 0o700 });
+    this.folder = path.join(project.folder, "ssh");
+    fs.mkdirSync(this.folder, { mode: 0o700 });
     const put = (name: string, content: string): void => {
       fs.writeFileSync(path.join(this.folder, name), content, { mode: 0o600 });
     };
     put("id_ed25519", this.privateKey);
     put("known_hosts", knownHosts(this.cloud, this.hostKeys));
     put("ssh_config", sshConfig(this.cloud, this.folder));
+  }
+
+  /** Those of the development stack, under addresses of their own, by a program that makes nothing else. */
+  static async open(stack: string, prefix: string): Promise<Machines> {
+    const options = optionsOf(committed("dev", prefix));
+    const project = await Project.open(stack);
+    fs.rmSync(path.join(project.work, "index.ts"));
+    fs.writeFileSync(
+      path.join(project.work, "index.ts"),
+      'export = require("./test/inventory/program");\n',
+    );
+    return new Machines(project, options, stack);
   }
 
   get names(): string[] {
@@ -56,35 +67,34 @@ export class Machines {
 
   /** Switch them on for the first time. @throws Error if that fails. */
   async rack(): Promise<void> {
-    const done = async (what: string, ...args: string[]): Promise<void> => {
-      const { status } = await this.lab.pulumi(...args);
-      if (status !== 0) throw new Error(`${what} ended with ${String(status)}`);
-    };
-    await done("stack init", "stack", "init");
-    await done("the seed", "config", "set", "--secret", "openstack-ha:seed", this.seed);
-    await done(
-      "the lab's hosts",
-      ...["up", "--yes", "--skip-preview", "--parallel", "64"],
-      ...["--target", "**openstack-ha:hosts:Lab**"],
-    );
+    await this.pulumi("up");
     for (const name of this.names) {
       await this.answers(name);
-      this.run(name, packageSource());
+      this.run(name, AS_INSTALLED + packageSource());
     }
   }
 
-  destroy(): Promise<number | null> {
-    return this.lab.cloud("destroy");
+  /** Take them away. @throws Error if that fails. */
+  async unrack(): Promise<void> {
+    await this.pulumi("destroy");
   }
 
-  async unrack(): Promise<void> {
-    await this.lab.dispose();
-    fs.rmSync(this.folder, { recursive: true, force: true });
+  close(): void {
+    this.project.close();
+  }
+
+  private async pulumi(verb: "up" | "destroy"): Promise<void> {
+    const file = this.project.configFile(this.stack, verb, this.options);
+    await this.project.setSecret(this.stack, file, "seed", SEED);
+    const done = await this.project.pulumi(
+      ...[verb, "--stack", this.stack, "--config-file", file, "--yes", "--skip-preview"],
+    );
+    if (done.status !== 0) throw new Error(`${verb} of the machines: ${done.stdout}${done.stderr}`);
   }
 
   /** What a person writes down of them: an inventory, and the options that a cloud in containers needs. */
   inventory(): Options {
-    const { hosts, ...options } = readStackFile(`Pulumi.${this.stack}.yaml`);
+    const { hosts, ...options } = this.options;
     return {
       ...options,
       backend: "inventory",
@@ -143,9 +153,16 @@ export class Machines {
     }
   }
 
-  /** Every file and package of all of them, but for what is written by the clock and by a login. */
-  listing(): string {
-    return this.names.map((name) => `== ${name}\n${this.run(name, LISTING)}`).join("");
+  /** Every file and package of those that are on, but for logs and what systemd writes by the clock. */
+  listing(off?: string): string {
+    return this.names
+      .filter((name) => name !== off)
+      .map((name) => `== ${name}\n${this.run(name, LISTING)}`)
+      .join("");
+  }
+
+  mac(name: string, nic: string): string {
+    return this.macs(name).get(nic) ?? "";
   }
 
   private macs(name: string): Map<string, string> {
@@ -159,6 +176,7 @@ export class Machines {
   private labCommand(...args: string[]): string {
     return execFileSync(path.join(ROOT, "scripts/lab/lab"), args, {
       encoding: "utf8",
+      env: this.project.environment,
       stdio: ["ignore", "pipe", "inherit"],
     });
   }
@@ -175,6 +193,15 @@ const NICS = {
 const LISTING = `find / -xdev -path /var/log -prune -o -path /var/lib/systemd -prune -o -path /tmp -prune -o -path /run -prune -o \
   -type f -printf '%p %s %m %U:%G %T@\\n' | LC_ALL=C sort
 dpkg-query --show
+`;
+
+/** The provider port as docs/bare-metal.md has it, and what apt asks. */
+const AS_INSTALLED = `if [[ -e /sys/class/net/prv0 ]]; then
+  printf '[Match]\\nName=prv0\\n\\n[Network]\\nLinkLocalAddressing=no\\nIPv6AcceptRA=no\\nConfigureWithoutCarrier=yes\\n' \
+    >/etc/systemd/network/20-prv0.network
+  networkctl reload
+  for i in {1..100}; do ! ip -brief link show prv0 | grep -qw UP || break; sleep 0.1; done
+fi
 `;
 
 /** Where apt finds what is installed: a machine's packages come from somewhere, and these have no way out to Debian's. */
