@@ -139,7 +139,11 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
       `ip address add ${address(2, 11)}/24 dev sto0`,
       `ip address del ${address(2, 11)}/24 dev sto0`,
     ),
-    expect: [/^ctl3 address it has the address .*\.2\.11, and so has ctl1/],
+    expect: [
+      /^ctl3 address it has the address .*\.2\.11, and so has ctl1/,
+      // Each takes the packets for itself.
+      /^ctl1 network ctl1 and ctl3 do not reach each other on the storage/,
+    ],
   },
   "a virtual IP that somebody has": {
     ...on(
@@ -246,6 +250,20 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
   "a disk that is not there": {
     written: { "hosts[2].disks": ["/dev/disk/by-id/nvme-eui.0"] },
     expect: [/^ctl3 disk there is no disk \/dev\/disk\/by-id\/nvme-eui\.0/],
+  },
+  "a disk with data": {
+    done: (machines) => {
+      machines.plug("ctl3", "/dev/used");
+    },
+    undone: (machines) => {
+      machines.unplug("ctl3", "/dev/used");
+    },
+    written: { "hosts[2].disks": ["/dev/used"] },
+    expect: [
+      /^ctl3 disk \/dev\/used is not empty: .*ext4/,
+      // What stands for a disk here.
+      /^ctl3 disk \/dev\/used is .*, a loop and no whole disk/,
+    ],
   },
   "a management controller that does not answer": {
     written: { "hosts[0].bmc.address": address(0, 251) },

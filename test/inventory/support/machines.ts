@@ -15,6 +15,7 @@ export class Machines {
   private readonly cloud: Cloud;
   private readonly folder: string;
   private readonly secrets: ReadonlyMap<string, string>;
+  private loop = "";
   private readonly hostKeys: Readonly<Record<string, string>>;
 
   private constructor(
@@ -138,6 +139,21 @@ export class Machines {
 
   power(name: string, state: "on" | "off"): void {
     this.labCommand("power", this.stack, state, name);
+  }
+
+  /** A disk of 12 GiB with a file system on it, at a path that no other disk has. */
+  plug(name: string, at: string): void {
+    const image = path.join(this.project.folder, "disk");
+    execFileSync("truncate", ["--size", "12G", image]);
+    execFileSync("mkfs.ext4", ["-q", image]);
+    this.loop = execFileSync("losetup", ["--find", "--show", image], { encoding: "utf8" }).trim();
+    this.run(name, `mknod ${at} b 7 ${this.loop.replace("/dev/loop", "")}`);
+  }
+
+  unplug(name: string, at: string): void {
+    this.run(name, `rm -f ${at}`);
+    execFileSync("losetup", ["--detach", this.loop]);
+    fs.rmSync(path.join(this.project.folder, "disk"));
   }
 
   async answers(name: string): Promise<void> {
