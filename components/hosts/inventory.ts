@@ -26,6 +26,8 @@ export class Inventory extends pulumi.ComponentResource {
       providerNic: host.ports.provider?.name ?? "",
       confinesGuests: args.cloud.inventory.confinesGuests,
       up: [],
+      // They stay when the stack goes, and what is on them with them: nothing is taken out of a cloud that is given up.
+      machine: this,
       connection: connection(args, host),
       ...(host.bmc ? { fencing: ipmiFencing(host.name, host.bmc) } : {}),
     }));

@@ -52,10 +52,13 @@ test.before(async () => {
 });
 
 test.after.always(async () => {
-  // The first may have failed before there was one.
-  await (metal as Scratch | undefined)?.dispose();
-  await machines.unrack();
-  machines.close();
+  try {
+    // The first may have failed before there was one.
+    await (metal as Scratch | undefined)?.dispose();
+  } finally {
+    await machines.unrack();
+    machines.close();
+  }
 });
 
 /** Options of the file, and the secrets that it has. */
