@@ -1,7 +1,7 @@
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import { isMap, isSeq, parseDocument, type Document } from "yaml";
+import { isMap, isSeq, parseDocument, type Document, type YAMLSeq } from "yaml";
 import { type Cloud, hostsWith } from "../config";
 import { between } from "../tools/report";
 import { report } from "../tools/report/markdown";
@@ -67,10 +67,20 @@ class Stack {
     this.document.addIn(["config", `${this.project}:hosts`], this.document.createNode(host));
   }
 
+  setOfHost(name: string, option: string, value: unknown): void {
+    for (const host of this.hosts.items)
+      if (isMap(host) && host.get("name") === name) host.set(option, value);
+  }
+
   removeHost(name: string): void {
+    const { hosts } = this;
+    hosts.items = hosts.items.filter((host) => !isMap(host) || host.get("name") !== name);
+  }
+
+  private get hosts(): YAMLSeq {
     const hosts = this.get("hosts");
     if (!isSeq(hosts)) throw new Error("wanted a list of hosts in the stack's file, found none");
-    hosts.items = hosts.items.filter((host) => !isMap(host) || host.get("name") !== name);
+    return hosts;
   }
 }
 
@@ -128,6 +138,13 @@ const CHANGES: readonly ChangeStory[] = [
     possible: hasCompute,
     configure: (stack) => {
       stack.addHost({ name: "cmp3", roles: ["compute"], id: 23, failureDomain: "rack3" });
+    },
+  },
+  {
+    name: "compute host drained",
+    possible: hasCompute,
+    configure: (stack) => {
+      stack.setOfHost("cmp3", "state", "drained");
     },
   },
   {
