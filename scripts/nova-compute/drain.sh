@@ -26,9 +26,10 @@ update() {
 }
 out_of_service() { update "$(jq -nc --arg reason "$reason" '{status: "disabled", disabled_reason: $reason}')"; }
 
-# settled GUEST: it is on another host, or gone, or nothing is done to it any more.
+# settled GUEST: it is on another host, or gone, or Nova has given up moving it. One that was off is shortly without a task before
+# it gets its new host.
 settled() {
-  local here
+  local here status
   here=$(guests) || {
     echo "Nova's API does not answer"
     return 1
@@ -36,6 +37,11 @@ settled() {
   here=$(grep "^$1" <<<"$here") || return 0
   [[ $here == *$'\t'none ]] || {
     echo "it is ${here#*$'\t'}" | tr '\t' ' '
+    return 1
+  }
+  status=$(api "$compute/os-migrations?instance_uuid=$1" | jq -r '.migrations | sort_by(.id) | last | .status // empty') || status=
+  [[ $status == error || $status == failed || $status == cancelled ]] || {
+    echo "its migration is ${status:-unknown}"
     return 1
   }
 }

@@ -190,6 +190,7 @@ case "$method $url" in
 *auth/tokens) printf 201; exit ;;
 "GET "*os-services*) jq -c '{services: [.]}' $host/service 2>/dev/null || echo '{"services": []}' ;;
 "GET "*servers/detail*) cat $host/guests/* 2>/dev/null | jq -cs '{servers: .}' ;;
+"GET "*os-migrations*) echo '{"migrations": [{"id": 7, "status": "'"$(cat $host/migration)"'"}, {"id": 3, "status": "completed"}]}' ;;
 "GET "*os-hypervisors*) echo '{"hypervisors": []}' ;;
 "PUT "*os-services*)
   echo "PUT $data" >>$host/asked
@@ -267,10 +268,13 @@ serial("a guest that cannot move is named before anything is moved", async (t) =
 serial("a guest that has not moved ends the step, and nothing is stopped", async (t) => {
   const r = nova(t, [["a1", "ACTIVE"]]);
   r.write("host/stay", "");
+  r.write("host/migration", "error");
   t.regex(
     said(await r.apply(await drainStep(r))),
     /wanted guest a1 on another host, found it still on cmp2/,
   );
+  r.write("host/migration", "accepted");
+  t.regex(said(await r.apply(await drainStep(r))), /its migration is accepted/);
   t.false(fs.existsSync(r.at("host/stopped-nova-compute.service")));
 });
 
