@@ -104,6 +104,7 @@ export const novaComputeCheck: Check = (cloud, host) => ({
   params: {
     compute: `http://${cloud.vips.internal}:${apiPort("nova")}/v2.1`,
     identity: keystoneUrl(cloud, "internal"),
+    placement: `http://${cloud.vips.internal}:${apiPort("placement")}`,
     state: host.state,
     units: isDrained(host) ? DRAINED_UNITS : COMPUTE_UNITS,
   },

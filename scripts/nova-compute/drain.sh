@@ -26,24 +26,26 @@ update() {
 }
 out_of_service() { update "$(jq -nc --arg reason "$reason" '{status: "disabled", disabled_reason: $reason}')"; }
 
-# settled GUEST: it is on another host, or gone, or Nova has given up moving it. One that was off is shortly without a task before
-# it gets its new host.
+# settled GUEST: it is on another host, or gone, and nova-compute here has told all whom that concerns; or Nova has given up moving
+# it. One that was off is shortly without a task before it gets its new host.
 settled() {
   local here status
   here=$(guests) || {
     echo "Nova's API does not answer"
     return 1
   }
-  here=$(grep "^$1" <<<"$here") || return 0
-  [[ $here == *$'\t'none ]] || {
+  here=$(grep "^$1" <<<"$here") || true
+  [[ -z $here || $here == *$'\t'none ]] || {
     echo "it is ${here#*$'\t'}" | tr '\t' ' '
     return 1
   }
-  status=$(api "$compute/os-migrations?instance_uuid=$1" | jq -r '.migrations | sort_by(.id) | last | .status // empty') || status=
-  [[ $status == error || $status == failed || $status == cancelled ]] || {
-    echo "its migration is ${status:-unknown}"
-    return 1
-  }
+  status=$(api "$compute/os-migrations?instance_uuid=$1" | jq -r '.migrations | sort_by(.id) | last | .status // "unknown"') || true
+  case $status in
+    cancelled | error | failed) return 0 ;;
+    completed | done | unknown) [[ -n $here ]] || return 0 ;;
+  esac
+  echo "its migration is ${status:-not told by Nova}"
+  return 1
 }
 
 # move GUEST ACTION: and wait until it is elsewhere.

@@ -28,9 +28,17 @@ in_service() {
     echo "Nova counts $STEP_HOST as ${state:-nothing: its API does not answer, or does not know it}"
     return 1
   }
-  state=$(api "$compute/os-hypervisors?hypervisor_hostname_pattern=$STEP_HOST" | jq -r '.hypervisors[0].state // "absent"') || true
+  local provider
+  # Others' names may begin with its own.
+  read -r state provider < <(api "$compute/os-hypervisors/detail?hypervisor_hostname_pattern=$STEP_HOST" |
+    jq -r --arg host "$STEP_HOST" '.hypervisors[] | select(.service.host == $host) | "\(.state) \(.id)"') || true
   [[ $state == up ]] || {
     echo "Nova has not mapped $STEP_HOST to a cell yet"
+    return 1
+  }
+  state=$(api "$(param placement)/resource_providers?uuid=$provider" | jq -r '.resource_providers | length') || true
+  [[ $state == 1 ]] || {
+    echo "Placement does not know $STEP_HOST as $provider, so that it gets no guests; another of its name may be left: see nova-compute.log"
     return 1
   }
 }

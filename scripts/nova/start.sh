@@ -18,13 +18,18 @@ strangers() {
 
 # forget NAME IDENTITY STATUS STATE: with what other services have of it. Not while anything depends on it.
 forget() {
-  local left
+  local left provider
   left=$(api "$compute/servers/detail?all_tenants=1&host=$1" | jq '.servers | length') ||
     fail "wanted to know whether guests are left on $1, found that Nova's API does not answer; run \`pulumi up\` again"
   ((left == 0)) ||
     fail "wanted $1 drained before it leaves the list of hosts, found $left guests on it; put it back with state: drained, run \`pulumi up\`, then take it out"
   [[ $3 == disabled || $4 == down ]] ||
     fail "wanted $1 drained before it leaves the list of hosts, found it in service; put it back with state: drained, run \`pulumi up\`, then take it out"
+  # What a move that was not ended left in Placement: it would keep its record of the host, and its name from who comes later.
+  provider=$(api "$compute/os-hypervisors/detail?hypervisor_hostname_pattern=$1" | jq -r --arg host "$1" '[.hypervisors[] | select(.service.host == $host) | .id][0] // empty') ||
+    provider=
+  [[ -z $provider ]] || as nova nova-manage placement audit --delete --resource_provider "$provider" </dev/null || (($? == 4)) ||
+    fail "wanted Placement without allocations on $1, found that nova-manage placement audit fails; see the log"
   # Placement's and the cell's record of it go with it.
   curl --silent --fail --max-time 60 --config "$STEP_DIR/token" --request DELETE --output /dev/null "$compute/os-services/$2" ||
     fail "wanted Nova to forget $1, found that it does not; see \`openstack compute service delete $2\`"

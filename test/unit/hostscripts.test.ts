@@ -190,8 +190,8 @@ case "$method $url" in
 *auth/tokens) printf 201; exit ;;
 "GET "*os-services*) jq -c '{services: [.]}' $host/service 2>/dev/null || echo '{"services": []}' ;;
 "GET "*servers/detail*) cat $host/guests/* 2>/dev/null | jq -cs '{servers: .}' ;;
-"GET "*os-migrations*) echo '{"migrations": [{"id": 7, "status": "'"$(cat $host/migration)"'"}, {"id": 3, "status": "completed"}]}' ;;
-"GET "*os-hypervisors*) echo '{"hypervisors": []}' ;;
+"GET "*os-migrations*) echo '{"migrations": [{"id": 7, "status": "'"$(cat $host/migration 2>/dev/null || echo completed)"'"}, {"id": 3, "status": "completed"}]}' ;;
+"GET "*os-hypervisors*) echo '{"hypervisors": [{"id": "h20", "service": {"host": "cmp20"}}, {"id": "h2", "service": {"host": "cmp2"}}]}' ;;
 "PUT "*os-services*)
   echo "PUT $data" >>$host/asked
   jq -c --argjson new "$data" '. + $new' $host/service >$host/service.new && mv $host/service.new $host/service ;;
@@ -203,6 +203,9 @@ esac
 [[ $args != *write-out* ]] || printf '\\n202'
 `,
   );
+  r.program("runuser", `shift 3; exec "$@"`);
+  // It has found something.
+  r.program("nova-manage", `echo "nova-manage $*" >>${r.at("host/asked")}; exit 4`);
   r.program("ovn-sbctl", `echo "ovn-sbctl $*" >>${r.at("host/asked")}\n`);
   return r;
 }
@@ -309,7 +312,10 @@ serial("Nova forgets a drained host that is not in the plan any more, once", asy
   );
   t.regex((await r.check(await novaStep(r, ["cmp1"]))).stdout, /forgot compute host cmp2/);
   t.regex(said(await r.apply(await novaStep(r, ["cmp1"]))), /^changed: forgot compute host cmp2/);
-  t.regex(r.read("host/asked"), /^DELETE s2\novn-sbctl .*chassis-del cmp2/);
+  t.regex(
+    r.read("host/asked"),
+    /^nova-manage placement audit --delete --resource_provider h2\nDELETE s2\novn-sbctl .*chassis-del cmp2/,
+  );
   t.regex(said(await r.apply(await novaStep(r, ["cmp1"]))), /^unchanged/);
 });
 
