@@ -1,9 +1,12 @@
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
 import test from "ava";
 import fc from "fast-check";
 import { SERVICES } from "../../catalogue";
 import { sortedJson } from "../../components/step";
 import { closest } from "../../tools/explain";
-import { readOptions } from "../../tools/report";
+import { between, readOptions } from "../../tools/report";
 import { changesOf } from "../../tools/report/changes";
 import { eventsOf, isFor } from "../../tools/report/events";
 import { LEAST_LIMIT, report } from "../../tools/report/markdown";
@@ -407,9 +410,22 @@ test("a stack file loses what is encrypted, and nothing else", (t) => {
     "",
   ].join("\n");
   const left = withoutSecrets(text);
-  t.notRegex(left, /v1:|seed/);
+  // Nor a map that had nothing else: it would pass for one in clear.
+  t.notRegex(left, /v1:|seed|secrets/);
   t.regex(left, /region: RegionOne/);
   t.regex(left, /name: ctl1/);
+});
+
+test("a base that is no checkout, or has no packages, is refused with what to do", async (t) => {
+  await t.throwsAsync(between("dev", "/nonexistent"), {
+    message: /git worktree add \/nonexistent/,
+  });
+  const base = fs.mkdtempSync(path.join(os.tmpdir(), "openstack-ha-base-"));
+  t.teardown(() => {
+    fs.rmSync(base, { recursive: true });
+  });
+  fs.writeFileSync(path.join(base, "Pulumi.yaml"), "");
+  await t.throwsAsync(between("dev", base), { message: /run there: npm ci/ });
 });
 
 test("options and plans that are none are refused in one line", (t) => {
