@@ -56,6 +56,7 @@ export class Nova extends ApiService {
             compute: `http://${host.addresses.management}:${PORT}/v2.1`,
             computes: carriers(context.cloud, service("nova-compute")).map(({ name }) => name),
             identity: keystoneUrl(context.cloud, "internal"),
+            network: `http://${context.cloud.vips.internal}:${apiPort("neutron")}`,
             southbound: ovnDatabase(context.cloud, "sb"),
           },
           secrets: ["nova"],

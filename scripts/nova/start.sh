@@ -9,6 +9,7 @@ units_running "${units[@]}" -- "${files[@]}"
 verified 180
 
 compute=$(param compute)
+network=$(param network)
 # strangers: name, identity, status and state of each compute host that is Nova's and not the plan's.
 strangers() {
   api "$compute/os-services?binary=nova-compute" |
@@ -18,7 +19,7 @@ strangers() {
 
 # forget NAME IDENTITY STATUS STATE: with what other services have of it. Not while anything depends on it.
 forget() {
-  local left provider
+  local left provider agents agent
   left=$(api "$compute/servers/detail?all_tenants=1&host=$1" | jq '.servers | length') ||
     fail "wanted to know whether guests are left on $1, found that Nova's API does not answer; run \`pulumi up\` again"
   ((left == 0)) ||
@@ -36,6 +37,13 @@ forget() {
   # One that was stopped in order has taken itself out.
   ovn-sbctl --timeout 30 --db "$(param southbound)" --if-exists chassis-del "$1" -- --if-exists destroy Chassis_Private "$1" ||
     fail "wanted OVN to forget the chassis $1, found that ovn-sbctl fails; see the log"
+  # Neutron's workers remember its agents until they are told.
+  agents=$(api "$network/v2.0/agents?host=$1&fields=id" | jq -r '.agents[].id') ||
+    fail "wanted to know the agents of $1, found that Neutron's API does not answer; run \`pulumi up\` again"
+  for agent in $agents; do
+    curl --silent --fail --max-time 60 --config "$STEP_DIR/token" --request DELETE --output /dev/null "$network/v2.0/agents/$agent" ||
+      fail "wanted Neutron to forget the agent $agent of $1, found that it does not; see \`openstack network agent delete $agent\`"
+  done
 }
 
 forget_strangers() {

@@ -191,6 +191,7 @@ case "$method $url" in
 "GET "*os-services*) jq -c '{services: [.]}' $host/service 2>/dev/null || echo '{"services": []}' ;;
 "GET "*servers/detail*) cat $host/guests/* 2>/dev/null | jq -cs '{servers: .}' ;;
 "GET "*os-migrations*) echo '{"migrations": [{"id": 7, "status": "'"$(cat $host/migration 2>/dev/null || echo completed)"'"}, {"id": 3, "status": "completed"}]}' ;;
+"GET "*agents*) echo '{"agents": [{"id": "g1"}, {"id": "g2"}]}' ;;
 "GET "*os-hypervisors*) echo '{"hypervisors": [{"id": "h20", "service": {"host": "cmp20"}}, {"id": "h2", "service": {"host": "cmp2"}}]}' ;;
 "PUT "*os-services*)
   echo "PUT $data" >>$host/asked
@@ -290,6 +291,7 @@ async function novaStep(r: Room, computes: readonly string[]): Promise<unknown> 
       computes,
       files: [],
       identity: "http://keystone",
+      network: "http://neutron",
       southbound: "tcp:1:6642",
       units: [],
     },
@@ -314,7 +316,7 @@ serial("Nova forgets a drained host that is not in the plan any more, once", asy
   t.regex(said(await r.apply(await novaStep(r, ["cmp1"]))), /^changed: forgot compute host cmp2/);
   t.regex(
     r.read("host/asked"),
-    /^nova-manage placement audit --delete --resource_provider h2\nDELETE s2\novn-sbctl .*chassis-del cmp2/,
+    /^nova-manage placement audit --delete --resource_provider h2\nDELETE s2\novn-sbctl .*chassis-del cmp2.*\nDELETE g1\nDELETE g2\n/,
   );
   t.regex(said(await r.apply(await novaStep(r, ["cmp1"]))), /^unchanged/);
 });
