@@ -22,7 +22,9 @@ forget_former() {
   timeout 120 rabbitmqctl --quiet --node "rabbit@$1" forget_cluster_node "$me" </dev/null >/dev/null ||
     fail "wanted $1 to forget the former node of $STEP_HOST, found that rabbitmqctl forget_cluster_node fails; see the log"
 }
-if began_anew; then
+# RabbitMQ's tools start a port mapper of their own where none runs, and then the one of the service cannot.
+port_mapper() { systemctl is-active --quiet epmd.socket || { ! checking && systemctl start epmd.socket; }; }
+if began_anew && port_mapper; then
   while IFS= read -r other; do
     if accepts "$other" && former_known "$other"; then
       change "$other forgot the node of before" forget_former "$other"
