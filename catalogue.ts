@@ -1,4 +1,5 @@
 import type { Cloud, HostConfig, Role } from "./config";
+import { once } from "./config/once";
 
 /** How HAProxy offers a service behind the virtual IPs. */
 export interface Frontend {
@@ -68,6 +69,8 @@ export interface ServiceEntry {
   readonly layer: "hosts" | "ha" | "shared" | "openstack";
   /** A host with any of these roles carries it. */
   readonly roles: readonly Role[];
+  /** Draining a host stops it: a drained host carries it no more. */
+  readonly leaves?: boolean;
   /** Only in a cloud that has compute hosts: controllers alone are an identity service, and a valid cloud. */
   readonly whole?: boolean;
   readonly mode: "active/active" | "active/passive" | "per host";
@@ -140,7 +143,8 @@ const ENTRIES = [
     disabled: ["pcsd-ruby.service", "pcsd.service"],
     units: ["corosync.service", "pacemaker.service"],
     ports: [udp(5405, "Corosync (knet)"), udp(623, "IPMI, to the BMCs")],
-    secrets: ["corosync-authkey", "pacemaker-bmc"],
+    // And those that its fencing needs, which are the hosts' to name.
+    secrets: ["corosync-authkey"],
     takeUp: [
       {
         files: ["/etc/corosync/authkey"],
@@ -658,6 +662,7 @@ const ENTRIES = [
     name: "ovn-chassis",
     layer: "openstack",
     roles: ["compute", "network"],
+    leaves: true,
     whole: true,
     mode: "per host",
     manager: "systemd",
@@ -927,7 +932,6 @@ const ENTRIES = [
           "/etc/ceph/ceph.client.cinder.keyring",
           "/etc/nova/migration/id_ed25519",
           "/etc/nova/nova.conf",
-          "/etc/ssh/ssh_known_hosts",
           "/etc/systemd/system/nova-compute.service.d/*",
         ],
         how: "restarts",
@@ -944,6 +948,7 @@ const ENTRIES = [
     name: "neutron-metadata",
     layer: "openstack",
     roles: ["compute"],
+    leaves: true,
     whole: true,
     mode: "per host",
     manager: "systemd",
@@ -986,8 +991,12 @@ export function service(name: ServiceName): ServiceEntry {
 
 /** Whether a cloud runs guests, and so has all services. */
 export function isWhole(cloud: Pick<Cloud, "hosts">): boolean {
-  return cloud.hosts.some((host) => host.roles.includes("compute"));
+  return hasCompute(cloud.hosts);
 }
+
+const hasCompute = once((hosts: Cloud["hosts"]) =>
+  hosts.some((host) => host.roles.includes("compute")),
+);
 
 /** The services that a cloud has. */
 export function servicesIn(cloud: Pick<Cloud, "hosts">): readonly ServiceEntry[] {
@@ -995,18 +1004,29 @@ export function servicesIn(cloud: Pick<Cloud, "hosts">): readonly ServiceEntry[]
   return SERVICES.filter((entry) => whole || !entry.whole);
 }
 
+/** A host as it is asked what it carries; one whose state is not told is active. */
+type Carrier = Pick<HostConfig, "roles"> & Partial<Pick<HostConfig, "state">>;
+
 /** What runs on a host of a cloud. */
-export function servicesOf(
-  cloud: Pick<Cloud, "hosts">,
-  { roles }: Pick<HostConfig, "roles">,
-): readonly ServiceEntry[] {
-  return servicesIn(cloud).filter((entry) => entry.roles.some((role) => roles.includes(role)));
+export function servicesOf(cloud: Pick<Cloud, "hosts">, host: Carrier): readonly ServiceEntry[] {
+  return servicesIn(cloud).filter((entry) => carries(host, entry));
 }
 
 /** The hosts that carry a service. */
-export function carriers<H extends Pick<HostConfig, "roles">>(
+export function carriers<H extends Carrier>(
   { hosts }: { readonly hosts: readonly H[] },
-  entry: Pick<ServiceEntry, "roles">,
+  entry: Pick<ServiceEntry, "leaves" | "roles">,
 ): readonly H[] {
-  return hosts.filter((host) => host.roles.some((role) => entry.roles.includes(role)));
+  return carriersAmong(hosts, String(entry.leaves === true), ...entry.roles) as readonly H[];
+}
+
+const carriersAmong = once((hosts: readonly Carrier[], leaves: string, ...roles: string[]) =>
+  hosts.filter((host) => carries(host, { leaves: leaves === "true", roles: roles as Role[] })),
+);
+
+function carries(host: Carrier, entry: Pick<ServiceEntry, "leaves" | "roles">): boolean {
+  return (
+    host.roles.some((role) => entry.roles.includes(role)) &&
+    !(entry.leaves && host.state === "drained")
+  );
 }

@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { Cloud, HostConfig, Names, Role, SecretInputs } from "./config/cloud";
 import { ConfigError } from "./config/errors";
+import { once } from "./config/once";
 import { parseSource } from "./config/parse";
 import { withInventoryFile } from "./config/source";
 
@@ -18,14 +19,13 @@ export { type Source, withInventoryFile } from "./config/source";
 export { networkNames, roles } from "./config/schema";
 
 /** The hosts that have a role, by id. */
-export function hostsWith(cloud: Cloud, role: Role): readonly HostConfig[] {
-  return cloud.hosts.filter((host) => host.roles.includes(role));
+export function hostsWith(cloud: Pick<Cloud, "hosts">, role: Role): readonly HostConfig[] {
+  return withRole(cloud.hosts, role);
 }
 
-/** The controllers whose management controller has a password of its own. */
-export function hostsWithOwnBmc(cloud: Pick<Cloud, "hosts">): readonly HostConfig[] {
-  return cloud.hosts.filter(({ roles, bmc }) => roles.includes("controller") && bmc?.ownPassword);
-}
+const withRole = once((hosts: Cloud["hosts"], role: Role): readonly HostConfig[] =>
+  hosts.filter((host) => host.roles.includes(role)),
+);
 
 /** @throws ConfigError naming the passwords that are not ours to make, because the machines have them already. */
 export function refuseMissingPasswords(

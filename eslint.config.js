@@ -13,7 +13,7 @@ const nodeGlobals = Object.fromEntries(
 nodeGlobals.module = "writable";
 
 module.exports = tseslint.config(
-  { ignores: ["node_modules/", "**/snapshots/"] },
+  { ignores: ["node_modules/", "sdks/", "**/snapshots/"] },
   js.configs.recommended,
   {
     files: ["**/*.js"],

@@ -4,6 +4,7 @@ import { Haproxy } from "./components/ha/haproxy";
 import { Pacemaker } from "./components/ha/pacemaker";
 import { hosts } from "./components/hosts/backend";
 import { Base } from "./components/hosts/base";
+import { Member } from "./components/hosts/members";
 import { Cinder } from "./components/openstack/cinder";
 import { Content } from "./components/openstack/content";
 import { Glance } from "./components/openstack/glance";
@@ -18,24 +19,26 @@ import { OvnChassis } from "./components/openstack/ovn-chassis";
 import { Placement } from "./components/openstack/placement";
 import { Registration } from "./components/openstack/registration";
 import { outputs } from "./components/outputs";
-import { everywhere } from "./components/service";
+import { everywhere, type PerHost } from "./components/service";
 import { Ceph } from "./components/shared/ceph";
 import { CephClient } from "./components/shared/ceph-client";
 import { Mariadb } from "./components/shared/mariadb";
 import { Memcached } from "./components/shared/memcached";
 import { Rabbitmq } from "./components/shared/rabbitmq";
+import { withoutTraces } from "./sdk";
 import { Secrets } from "./secrets";
 
 // config ─▶ hosts ─▶ ha ─▶ shared ─▶ openstack ─▶ outputs
+withoutTraces();
 const cloud = loadCloud();
 const secrets = new Secrets(cloud);
 
 const base = new Base({ cloud, secrets, hosts: hosts(cloud, secrets) });
 const context = { cloud, secrets, hosts: base.ready };
 
-const pacemaker = new Pacemaker(context);
 const haproxy = new Haproxy(context);
 const mariadb = new Mariadb(context);
+const pacemaker = new Pacemaker(context, { configured: [haproxy.configured, mariadb.configured] });
 const rabbitmq = new Rabbitmq(context);
 const memcached = new Memcached(context);
 
@@ -51,6 +54,9 @@ const registration = new Registration(context, {
   identity: [keystone.everywhere, everywhere(balancer)],
   roles: keystone.roles,
 });
+
+/** Hosts that may be taken out once this is done there. */
+let emptied: PerHost = new Map();
 
 // Controllers alone are an identity service; with compute hosts it is a cloud.
 if (isWhole(cloud)) {
@@ -81,11 +87,12 @@ if (isWhole(cloud)) {
     registered: registration.of("cinder"),
   });
   new Horizon(context, { database });
-  new NovaCompute(context, {
+  const compute = new NovaCompute(context, {
     store,
     network: chassis.ready,
     apis: [nova.everywhere, neutron.everywhere, everywhere(placement.ready)],
   });
+  emptied = compute.drained;
   new NeutronMetadata(context, { network: chassis.ready, apis: [nova.everywhere] });
   if (cloud.content.enabled) {
     new Content(context, [
@@ -96,5 +103,7 @@ if (isWhole(cloud)) {
     ]);
   }
 }
+
+for (const host of context.hosts) new Member(host, emptied.get(host.name));
 
 export = outputs(context);

@@ -38,6 +38,8 @@ type SecretsOf = Pick<Cloud, "stack" | "hosts" | "keystone" | "secretVersions">;
 /** The secrets of one cloud. Every value is a secret output; names and versions are plain. */
 export class Secrets {
   private readonly values = new Map<string, pulumi.Output<string>>();
+  private readonly hosts: ReadonlyMap<string, Cloud["hosts"][number]>;
+  private readonly hostNames: ReadonlySet<string>;
 
   /**
    * @param inputs Default: the stack's own.
@@ -46,7 +48,11 @@ export class Secrets {
   constructor(
     private readonly cloud: SecretsOf,
     private readonly inputs: SecretInputs = loadSecretInputs(),
-  ) {}
+  ) {
+    // Each host asks for the secrets of all: to look through the hosts for each would be the third power of their number.
+    this.hosts = new Map(cloud.hosts.map((host) => [host.name, host]));
+    this.hostNames = new Set(this.hosts.keys());
+  }
 
   /** @throws Error where there is no such secret: a mistake in this program, not in the configuration. */
   ref(name: string): SecretRef {
@@ -77,7 +83,10 @@ export class Secrets {
     if (this.entry(name).kind !== "ssh") {
       throw new Error(`${name} is not a key pair`);
     }
-    const pinned = this.cloud.hosts.find((host) => name === `ssh-host-${host.name}`)?.ssh.hostKey;
+    const host = name.startsWith(HOST_KEY)
+      ? this.hosts.get(name.slice(HOST_KEY.length))
+      : undefined;
+    const pinned = host?.ssh.hostKey;
     if (pinned !== undefined) return pulumi.secret(pinned);
     return this.once(`${name} public`, () => this.derive(name, (key) => sshKeyPair(key).publicKey));
   }
@@ -114,8 +123,7 @@ export class Secrets {
   }
 
   private entry(name: string): SecretEntry {
-    const hosts = this.cloud.hosts.map((host) => host.name);
-    const entry = findSecret(name, hosts);
+    const entry = findSecret(name, this.hostNames);
     if (entry === undefined) {
       throw new Error(`there is no secret ${name}: add it to config/secret-names.ts`);
     }
@@ -138,6 +146,8 @@ export class Secrets {
   }
 }
 
+const HOST_KEY = "ssh-host-";
+
 /** The pair whose public half a name stands for: `ssh-known-cmp1` for `ssh-host-cmp1`. */
 function pairOf(name: string, family: string): SshSecretName {
   const host = name.replace(/^ssh-known-/, "");
@@ -147,7 +157,7 @@ function pairOf(name: string, family: string): SshSecretName {
 /** Every secret of a cloud in clear, by name: for a search whether one has leaked. */
 export function plainSecrets(cloud: SecretsOf, seed: string): Map<string, string> {
   const secrets = new Secrets(cloud, { seed: undefined, overrides: {} });
-  const hosts = cloud.hosts.map((host) => host.name);
+  const hosts = new Set(cloud.hosts.map((host) => host.name));
   return new Map(
     secrets.names().flatMap((name) => {
       const entry = findSecret(name, hosts);

@@ -1,5 +1,5 @@
 import { openLab, option, seconds, untilHealthy } from "./lib";
-import { Scratch } from "./scratch";
+import { committed, Scratch } from "./scratch";
 
 /**
  * Kill a first deployment (SIGKILL, its whole process group) at several points, run it again each time, and see that
@@ -14,7 +14,7 @@ async function main(): Promise<void> {
   const rows: string[] = [];
   let broken = 0;
   for (let point = first; point <= last; point++) {
-    const scratch = new Scratch("interrupt", "10.79.", "controllers");
+    const scratch = new Scratch("interrupt", committed("controllers", "10.79."));
     try {
       // A deployment says of 85 resources that they are created.
       const resources = Math.round((85 * point) / (points + 0.5));

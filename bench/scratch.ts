@@ -7,31 +7,36 @@ import { ROOT } from "./lib";
 /** Committed stacks that a scratch can be made from, with the first two numbers of their addresses. */
 const BASES = { controllers: "10.81.", dev: "10.77." } as const;
 
+/** The file of a committed stack without its secrets, on other subnets. @param prefix First two numbers, such as `10.78.`. */
+export function committed(base: keyof typeof BASES, prefix: string): string {
+  return fs
+    .readFileSync(path.join(ROOT, `Pulumi.${base}.yaml`), "utf8")
+    .replaceAll(BASES[base], prefix)
+    .split("\n")
+    .filter((line) => !/^encryptionsalt|seed:|secure:/.test(line.trim()))
+    .join("\n");
+}
+
 /**
- * A stack of its own for a test or a bench: a committed one on other subnets, with its state in a temporary folder, so
- * that a person's own lab can stand beside it.
+ * A stack of its own for a test or a bench, with its state in a temporary folder, so that a person's own lab can stand
+ * beside it.
  */
 export class Scratch {
   /** Everything that was printed to a person so far. */
   console = "";
-  private readonly config: string;
+  /** Its file. */
+  readonly config: string;
   private readonly backend: string;
   private readonly environment: NodeJS.ProcessEnv;
 
-  /** @param prefix First two numbers of all its addresses, such as `10.78.`. */
+  /** @param text What its file says. */
   constructor(
     readonly stack: string,
-    prefix: string,
-    base: keyof typeof BASES,
+    text: string,
   ) {
     this.config = path.join(ROOT, `Pulumi.${stack}.yaml`);
     this.backend = fs.mkdtempSync(path.join(os.tmpdir(), "openstack-ha-backend-"));
-    const text = fs
-      .readFileSync(path.join(ROOT, `Pulumi.${base}.yaml`), "utf8")
-      .replaceAll(BASES[base], prefix)
-      .split("\n")
-      .filter((line) => !/^encryptionsalt|seed:|secure:/.test(line.trim()));
-    fs.writeFileSync(this.config, text.join("\n"));
+    fs.writeFileSync(this.config, text);
     this.environment = {
       ...process.env,
       STACK: stack,
@@ -45,13 +50,16 @@ export class Scratch {
   }
 
   /** tools/cloud, shown as it goes: a lab takes minutes. */
-  async cloud(verb: string): Promise<number | null> {
-    return (await this.run("tools/cloud", [verb], true)).status;
+  async cloud(...args: string[]): Promise<number | null> {
+    return (await this.run("tools/cloud", args, true)).status;
   }
 
   /** The pulumi command on this stack. */
   pulumi(...args: string[]): Promise<Done> {
-    return this.run("pulumi", [...args, "--stack", this.stack], false);
+    // What comes after `--` is nobody's option.
+    const end = args.includes("--") ? args.indexOf("--") : args.length;
+    const all = args.toSpliced(end, 0, "--stack", this.stack);
+    return this.run("pulumi", all, false);
   }
 
   /**

@@ -30,6 +30,7 @@ export function outputs(context: Context): Record<string, unknown> {
     ),
     region: cloud.region,
     vips: cloud.vips,
+    ...fenceKey(context),
     adminPassword: secrets.value("keystone-admin"),
     sshPrivateKey: secrets.value("ssh-deployer"),
     sshHostKeys: pulumi.unsecret(
@@ -40,4 +41,10 @@ export function outputs(context: Context): Record<string, unknown> {
       ),
     ),
   };
+}
+
+/** What has to be allowed wherever fencing logs in. */
+function fenceKey({ hosts, secrets }: Context): { fenceKey?: pulumi.Output<string> } {
+  const pair = hosts.map(({ fencing }) => fencing?.keyPair).find((each) => each !== undefined);
+  return pair === undefined ? {} : { fenceKey: pulumi.unsecret(secrets.publicKey(pair)) };
 }

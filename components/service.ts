@@ -4,7 +4,7 @@ import type { Secrets } from "../secrets";
 import { carriers, type ServiceEntry, type ServiceName, service } from "../catalogue";
 import type { Host } from "./hosts/host";
 import { digest } from "./render";
-import { Step, type StepArgs, type StepContent, type Stage, stepDocument } from "./step";
+import { Step, type StepArgs, type StepContent, type Stage } from "./step";
 
 /** What every room of the house is given. */
 export interface Context {
@@ -47,14 +47,24 @@ export abstract class Service extends pulumi.ComponentResource {
     this.on = carriers(context, entry);
   }
 
-  /** The packages of the catalogue, with nothing started by their installation. */
-  protected install(...after: After[]): PerHost {
-    return this.stage("install", () => installContent(this.entry), ...after);
+  /** The packages of the catalogue and more, with nothing started by their installation. */
+  protected install(after: readonly After[] = [], more: readonly string[] = []): PerHost {
+    return this.stage("install", () => installContent(this.entry, more), ...after);
   }
 
   protected stage(stage: Stage, content: (host: Host) => StepContent, ...after: After[]): PerHost {
+    return this.stageOn(this.on, stage, content, ...after);
+  }
+
+  /** A stage on some of its hosts. */
+  protected stageOn(
+    hosts: readonly Host[],
+    stage: Stage,
+    content: (host: Host) => StepContent,
+    ...after: After[]
+  ): PerHost {
     return new Map(
-      this.on.map((host) => {
+      hosts.map((host) => {
         const args: StepArgs = {
           host,
           service: this.entry.name,
@@ -63,14 +73,12 @@ export abstract class Service extends pulumi.ComponentResource {
           ...content(host),
           ...(stage === "start" ? { configuration: this.configurations.get(host.name) } : {}),
         };
-        if (stage === "configure") this.configurations.set(host.name, digest(stepDocument(args)));
-        return [
-          host.name,
-          new Step(`${this.entry.name}-${stage}-${host.name}`, args, {
-            parent: this,
-            dependsOn: [...host.up, ...resolve(after, host)],
-          }),
-        ];
+        const step = new Step(`${this.entry.name}-${stage}-${host.name}`, args, {
+          parent: this,
+          dependsOn: [...host.up, ...resolve(after, host)],
+        });
+        if (stage === "configure") this.configurations.set(host.name, digest(step.document));
+        return [host.name, step];
       }),
     );
   }
@@ -82,12 +90,12 @@ export abstract class Service extends pulumi.ComponentResource {
 }
 
 /** Content of an install step; the lab bakes its images with the same. */
-export function installContent(entry: ServiceEntry): StepContent {
+export function installContent(entry: ServiceEntry, more: readonly string[] = []): StepContent {
   return {
     params: {
       disabled: entry.disabled ?? [],
       masked: entry.masked ?? [],
-      packages: entry.packages,
+      packages: [...new Set([...entry.packages, ...more])],
       units: entry.units ?? [],
     },
     script: "lib/install-packages.sh",

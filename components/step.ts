@@ -5,7 +5,7 @@ import * as pulumi from "@pulumi/pulumi";
 import type { Cloud } from "../config";
 import type { Secrets } from "../secrets";
 import { asRoot, RUNNER } from "./document";
-import type { Host } from "./hosts/host";
+import { asRebuilt, type Host } from "./hosts/host";
 
 /** The stages of every service, the same for all; a service leaves out what it has no need of. */
 export type Stage = "install" | "configure" | "bootstrap" | "start" | "verify";
@@ -58,7 +58,7 @@ export interface StepContent {
  */
 export type Check = (
   cloud: Cloud,
-  host: Pick<Host, "name" | "addresses" | "roles">,
+  host: Pick<Host, "name" | "addresses" | "roles" | "state">,
 ) => Pick<StepContent, "params" | "secrets" | "verify">;
 
 /** More parameters for a script that shares its document with a check. */
@@ -102,24 +102,29 @@ const DIAL_ATTEMPTS = 20;
  * A changed document runs the step again, in place. A dropped connection is retried; a failed change never is.
  */
 export class Step extends command.remote.Command {
+  /** What its host is sent. */
+  readonly document: string;
+
   constructor(name: string, args: StepArgs, opts: pulumi.CustomResourceOptions) {
     // A run may first wait for its twin, whose connection was lost: the engine's bound is twice the host's.
     const timeout = `${2 * timeoutOf(args) + TIMEOUT_MARGIN}s`;
+    const document = stepDocument(args);
     super(
       name,
       {
         connection: args.host.connection,
         create: asRoot(args.host, RUNNER),
-        stdin: stepDocument(args),
+        stdin: document,
         addPreviousOutputInEnv: false,
       },
       {
         ...opts,
-        ...(args.host.machine ? { deletedWith: args.host.machine } : {}),
+        ...withMachine(args.host),
         customTimeouts: { create: timeout, update: timeout },
         hooks: { onError: [retryDroppedConnection()] },
       },
     );
+    this.document = document;
   }
 
   /** What its script answered (`answer NAME VALUE` in the script), by name. Known from the state, once it has run. */
@@ -133,6 +138,17 @@ export class Step extends command.remote.Command {
       ),
     );
   }
+}
+
+/** Steps vanish with their host's machine, and are done again on a new one and on a host that begins anew. */
+export function withMachine(
+  host: Pick<Host, "machine" | "rebuild">,
+): Pick<pulumi.CustomResourceOptions, "deletedWith" | "replaceWith" | "replacementTrigger"> {
+  const { machine } = host;
+  return {
+    ...asRebuilt(host),
+    ...(machine ? { deletedWith: machine, replaceWith: [machine] } : {}),
+  };
 }
 
 /** Settings that every connection of ours shares. */
@@ -203,8 +219,13 @@ function sorted(value: unknown): unknown {
 
 /** A file below scripts/, whole: for a host to keep. */
 export function scriptFile(name: string): string {
-  return fs.readFileSync(path.join(SCRIPTS, name), "utf8");
+  const text = scriptFiles.get(name) ?? fs.readFileSync(path.join(SCRIPTS, name), "utf8");
+  scriptFiles.set(name, text);
+  return text;
 }
+
+/** Each is read once, however many hosts run it. */
+const scriptFiles = new Map<string, string>();
 
 /** A script without its hash-bang line and comment header (those are for its reader in the repository). */
 export function readScript(name: string): string {

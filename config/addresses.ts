@@ -1,4 +1,5 @@
 import type { NetworkName } from "./cloud";
+import { HYPERVISOR_ID, HYPERVISOR_IS_ON } from "./libvirt";
 import {
   formatAddress,
   formatCidr,
@@ -101,6 +102,7 @@ export function checkAddresses(
 ): void {
   const book = new AddressBook(cidrs, report);
   claimMachine(candidate, book);
+  claimHypervisors(candidate, book);
   for (const host of candidate.hosts) {
     claimHost(host, duplicates.has(host.index), book);
   }
@@ -193,6 +195,21 @@ function claimMachine({ settings: { lab, backend } }: Candidate, book: AddressBo
   }
 }
 
+const HYPERVISOR = "the hypervisor";
+
+/** It has an address of its own on networks that are made there. */
+function claimHypervisors({ settings: { libvirt, backend } }: Candidate, book: AddressBook): void {
+  if (!libvirt || backend !== "libvirt") {
+    return;
+  }
+  for (const network of HYPERVISOR_IS_ON) {
+    const cidr = book.cidrs.get(network);
+    if (cidr && libvirt.hypervisors.some(({ bridges }) => bridges[network] === undefined)) {
+      book.claim(network, cidr.base + HYPERVISOR_ID, HYPERVISOR);
+    }
+  }
+}
+
 /** A wrong id is reported once, not for each network. */
 function claimHost(host: PlacedHost, idIsReported: boolean, book: AddressBook): void {
   const { index, name, id } = host;
@@ -230,14 +247,14 @@ function claimHost(host: PlacedHost, idIsReported: boolean, book: AddressBook): 
   }
 }
 
-/** The machine that runs the lab may be the router. */
+/** The machine that runs the lab may be the router, and so may a hypervisor. */
 function claimGateways({ settings: { networks } }: Candidate, book: AddressBook): void {
   for (const network of networks ? networkNames : []) {
     const text = networks![network].gateway;
     const path = `networks.${network}.gateway`;
     const address = text === undefined ? undefined : book.read(path, text, network);
     const owner = address === undefined ? undefined : book.owner(network, address);
-    if (owner !== undefined && owner !== MACHINE) {
+    if (owner !== undefined && owner !== MACHINE && owner !== HYPERVISOR) {
       book.report(
         path,
         `${text!} is already the address of ${owner}`,

@@ -1,9 +1,10 @@
 import type * as pulumi from "@pulumi/pulumi";
-import type { networkNames, roles, Settings } from "./schema";
+import type { hostStates, networkNames, roles, Settings } from "./schema";
 
 /** What the rest of the program knows about a stack's configuration. */
 
 export type Role = (typeof roles)[number];
+export type HostState = (typeof hostStates)[number];
 export type NetworkName = (typeof networkNames)[number];
 
 export interface Network {
@@ -66,6 +67,10 @@ export interface HostConfig {
   readonly roles: readonly Role[];
   /** What the host shares its fate with; the host's own name where none was given. */
   readonly failureDomain: string;
+  /** What is wanted of it: a drained host has no guests and takes none. */
+  readonly state: HostState;
+  /** Counts how often it began anew under its name, from 1. */
+  readonly rebuild: number;
   readonly addresses: Readonly<Record<NetworkName, string>>;
   readonly ssh: SshAccess;
   /** Each controller has one. */
@@ -83,6 +88,26 @@ export interface LabOptions {
   readonly postSeconds: number;
   /** The machine's own address on each network. */
   readonly machineAddresses: Readonly<Record<NetworkName, string>>;
+}
+
+/** A machine that carries hosts as virtual machines. */
+export interface Hypervisor {
+  readonly name: string;
+  readonly uri: string;
+  readonly kvm: boolean;
+  readonly failureDomains: readonly string[];
+  /** Those that were there; other networks are made. */
+  readonly bridges: Readonly<Partial<Record<NetworkName, string>>>;
+  /** How its SSH server is reached from the hosts. */
+  readonly fence: SshAccess;
+}
+
+export interface LibvirtOptions extends DeepReadonly<
+  Omit<Settings["libvirt"], "hypervisors" | "image">
+> {
+  /** Path or URL; undefined where it is built. */
+  readonly image?: string;
+  readonly hypervisors: readonly Hypervisor[];
 }
 
 /** Milliseconds; see config/schema.ts. */
@@ -118,6 +143,7 @@ export interface Cloud {
   readonly hosts: readonly HostConfig[];
   readonly lab: LabOptions;
   readonly inventory: InventoryOptions;
+  readonly libvirt: LibvirtOptions;
   readonly corosync: CorosyncOptions;
   readonly pacemaker: PacemakerOptions;
   readonly haproxy: HaproxyOptions;

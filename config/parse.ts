@@ -2,6 +2,7 @@ import type { z } from "zod";
 import type { Bmc, Cloud, HostConfig, Names, Network, NetworkName } from "./cloud";
 import { ConfigError } from "./errors";
 import { explain } from "./explain";
+import { libvirtOptions } from "./libvirt";
 import { formatAddress, parseAddress, parseCidr, upperHalf } from "./network";
 import {
   configSchema,
@@ -143,6 +144,7 @@ function complete(settings: Settings, names: Names): Cloud {
       ...(inventory.ssh.bastion ? { bastion: inventory.ssh.bastion } : {}),
       confinesGuests: inventory.confinesGuests,
     },
+    libvirt: libvirtOptions(settings, bases),
     corosync: { ...corosync, token: corosync.token ?? DEFAULT_TOKEN[settings.backend] },
     pacemaker: settings.pacemaker,
     haproxy: settings.haproxy,
@@ -155,7 +157,7 @@ function complete(settings: Settings, names: Names): Cloud {
     ceph: settings.ceph,
     nova: {
       ...settings.nova,
-      virtType: settings.nova.virtType ?? DEFAULT_VIRT_TYPE[settings.backend],
+      virtType: settings.nova.virtType ?? defaultVirtType(settings),
     },
     neutron: {
       ...settings.neutron,
@@ -171,6 +173,12 @@ function complete(settings: Settings, names: Names): Cloud {
       Object.entries(settings.secretVersions).sort(([a], [b]) => (a < b ? -1 : 1)),
     ),
   };
+}
+
+/** Emulated hosts have nothing to pass on to their guests. */
+function defaultVirtType({ backend, libvirt }: Settings): "kvm" | "qemu" {
+  const emulated = backend === "libvirt" && libvirt.hypervisors.some(({ kvm }) => !kvm);
+  return emulated ? "qemu" : DEFAULT_VIRT_TYPE[backend];
 }
 
 function network(name: NetworkName, settings: Settings): Network {
@@ -195,16 +203,15 @@ function hostConfig(
   const addresses = byNetwork(
     (name) => host.addresses[name] ?? formatAddress(bases[name] + host.id),
   );
-  const { bmc } =
-    settings.backend === "inventory"
-      ? inventoryBmc(host, settings)
-      : { bmc: madeBmc(addresses.management, settings) };
+  const bmc = bmcOf(host, addresses.management, settings);
   const { ssh } = settings.inventory;
   return {
     name: host.name,
     id: host.id,
     roles: roles.filter((role) => host.roles.includes(role)),
     failureDomain: host.failureDomain ?? host.name,
+    state: host.state,
+    rebuild: host.rebuild,
     addresses,
     ssh: {
       address: host.ssh?.address ?? addresses.management,
@@ -218,8 +225,19 @@ function hostConfig(
   };
 }
 
-/** Of a host that this program makes. */
-function madeBmc(management: string, { lab }: Settings): Bmc {
+/** Virtual machines have none: their hypervisor switches them. */
+function bmcOf(host: HostSettings, management: string, settings: Settings): Bmc | undefined {
+  switch (settings.backend) {
+    case "lab":
+      return labBmc(management, settings);
+    case "inventory":
+      return inventoryBmc(host, settings);
+    case "libvirt":
+      return undefined;
+  }
+}
+
+function labBmc(management: string, { lab }: Settings): Bmc {
   return {
     address: formatAddress(parseAddress(management)! + lab.bmcOffset),
     port: BMC_PORT,
@@ -228,17 +246,15 @@ function madeBmc(management: string, { lab }: Settings): Bmc {
   };
 }
 
-function inventoryBmc({ bmc }: HostSettings, { inventory }: Settings): { bmc?: Bmc } {
-  return bmc === undefined
-    ? {}
-    : {
-        bmc: {
-          address: bmc.address,
-          port: bmc.port ?? inventory.bmc.port,
-          user: bmc.user ?? inventory.bmc.user,
-          ownPassword: bmc.ownPassword,
-        },
-      };
+function inventoryBmc({ bmc }: HostSettings, { inventory }: Settings): Bmc | undefined {
+  return (
+    bmc && {
+      address: bmc.address,
+      port: bmc.port ?? inventory.bmc.port,
+      user: bmc.user ?? inventory.bmc.user,
+      ownPassword: bmc.ownPassword,
+    }
+  );
 }
 
 /** A host's own word for an interface goes before the common one. */

@@ -9,6 +9,7 @@ import { z } from "zod";
 
 export const roles = ["controller", "compute", "network", "storage"] as const;
 export const networkNames = ["management", "tunnel", "storage", "external"] as const;
+export const hostStates = ["active", "drained"] as const;
 export const backends = ["lab", "libvirt", "inventory"] as const;
 
 /** Text of one form. The message reads `"<value>" <what>; <fix>`. */
@@ -158,6 +159,17 @@ const host = z.strictObject({
       "What the host shares its fate with: a rack, a room, a power feed. Default: the host alone.",
     )
     .optional(),
+  state: z
+    .enum(hostStates)
+    .describe(
+      "What is wanted of the host. `drained`: its guests are moved to others, no new ones come, and its services stop; then it can be taken out of the list. For hosts whose only role is compute. Default active.",
+    )
+    .default("active"),
+  rebuild: integer(
+    1,
+    1000,
+    "Raised by one where the host begins anew under the same name, because it or its disks are lost: a lab host or virtual machine is made anew (its disk in the store stays), an existing machine was installed anew, and all steps run there again. Default 1.",
+  ).default(1),
   addresses: z
     .strictObject({
       management: address.optional(),
@@ -276,6 +288,120 @@ const inventory = z
       .default(true),
   })
   .describe("Existing machines; only for backend inventory.");
+
+const size = (roleName: string, vcpus: number, memoryMiB: number, diskGiB: number) =>
+  z
+    .strictObject({
+      vcpus: integer(1, 256, `Processors. Default ${vcpus}.`).default(vcpus),
+      memoryMiB: integer(512, 16777216, `MiB of memory. Default ${memoryMiB}.`).default(memoryMiB),
+      diskGiB: integer(3, 65536, `GiB of the root disk. Default ${diskGiB}.`).default(diskGiB),
+    })
+    .describe(`What the role ${roleName} needs.`)
+    .prefault({});
+
+const hypervisor = z.strictObject({
+  name: label("hypervisor name")
+    .max(15)
+    .meta({ description: "Unique; resources are named after it.", examples: ["hv1"] }),
+  uri: text(
+    /^qemu(?:\+(?:ssh|tls|tcp|unix))?:\/\/[^\s]*\/system(?:\?\S*)?$/,
+    "is not the address of a libvirt that runs QEMU",
+    "write one such as qemu:///system or qemu+ssh://root@hv1.example.org/system",
+  ).meta({
+    description:
+      "Where its libvirt is reached. With ssh, the key has to be one that needs no passphrase, and the server's own key a known one (`?keyfile=` and `?knownhosts=` name files).",
+    examples: ["qemu+ssh://root@hv1.example.org/system"],
+  }),
+  kvm: z
+    .boolean()
+    .describe(
+      "Whether hosts run in hardware (KVM). Default true; false emulates every instruction, some ten times slower, for a machine that has no KVM.",
+    )
+    .default(true),
+  failureDomains: z
+    .array(label("failure domain").max(63))
+    .describe("Failure domains whose hosts stand on it. A sole hypervisor has all. Default none.")
+    .default([]),
+  bridges: z
+    .strictObject(
+      Object.fromEntries(networkNames.map((name) => [name, interfaceName.optional()])) as Record<
+        (typeof networkNames)[number],
+        z.ZodOptional<typeof interfaceName>
+      >,
+    )
+    .describe(
+      "Bridges of the hypervisor's that carry a network. A network that is not named is made there, between the hosts of this hypervisor alone.",
+    )
+    .prefault({}),
+  fence: z
+    .strictObject({
+      address: z
+        .string()
+        .min(1)
+        .describe(
+          "Where its SSH server is reached from the hosts, to switch off a lost one. Default: the machine in the uri, else its own address on the management network.",
+        )
+        .optional(),
+      port: port("TCP port. Default 22.").default(22),
+      user: sshUser.default("root"),
+      hostKey: hostKey.optional(),
+    })
+    .describe("How hosts on it are fenced (fence_virsh), with the key libvirt-fence.")
+    .prefault({}),
+});
+
+const libvirt = z
+  .strictObject({
+    image: z
+      .string()
+      .min(1)
+      .meta({
+        description:
+          "Path or URL of a Debian 13 disk image with cloud-init, qcow2 or raw, that boots from BIOS. Default: one that is built here from Debian packages. Name each version differently: only hosts that are made later stand on a new one.",
+        examples: [
+          "https://cloud.debian.org/images/cloud/trixie/latest/debian-13-genericcloud-amd64.qcow2",
+        ],
+      })
+      .optional(),
+    hypervisors: z
+      .array(hypervisor)
+      .min(1)
+      .meta({
+        description: "Where the hosts stand; `local` is this machine. Default: local.",
+        examples: [[{ name: "hv1", uri: "qemu+ssh://root@hv1.example.org/system" }]],
+      })
+      .prefault([{ name: "local", uri: "qemu:///system" }]),
+    pool: text(
+      /^\/[A-Za-z0-9_./-]+[A-Za-z0-9_-]$/,
+      "is not the path of a folder",
+      "write an absolute path, such as /var/lib/libvirt/images",
+    )
+      .describe(
+        "Folder on each hypervisor; the disks are in a folder below it that has the stack's name. Default /var/lib/libvirt/images.",
+      )
+      .default("/var/lib/libvirt/images"),
+    sizes: z
+      .strictObject({
+        controller: size("controller", 4, 8192, 40),
+        compute: size("compute", 4, 4096, 40),
+        network: size("network", 2, 1024, 20),
+        storage: size("storage", 2, 4096, 20),
+      })
+      .describe(
+        "A host has the memory of all its roles together, and the most processors and root disk of any.",
+      )
+      .prefault({}),
+    storeDiskGiB: integer(
+      4,
+      65536,
+      "GiB of the disk that a storage host gives to the store. It takes what was written. Default 50.",
+    ).default(50),
+    nameservers: z
+      .array(address)
+      .describe("Name servers of the hosts, where a network has a gateway. Default none.")
+      .default([]),
+  })
+  .describe("Virtual machines; only for backend libvirt.");
 
 const lab = z
   .strictObject({
@@ -752,6 +878,7 @@ export const configSchema = z.strictObject({
   }),
   lab: lab.prefault({}),
   inventory: inventory.prefault({}),
+  libvirt: libvirt.prefault({}),
   corosync: corosync.prefault({}),
   pacemaker: pacemaker.prefault({}),
   haproxy: haproxy.prefault({}),

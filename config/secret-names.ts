@@ -98,6 +98,11 @@ export const secretCatalogue = {
     neededBy: ["keystone"],
     per: "rotation",
   },
+  "libvirt-fence": {
+    kind: "ssh",
+    meaning: "key that controllers switch off a lost virtual machine with, on its hypervisor",
+    neededBy: ["pacemaker"],
+  },
   ...account("neutron", "Neutron"),
   "neutron-metadata": {
     kind: "password",
@@ -163,14 +168,22 @@ export type SshSecretName = Single<Where<{ kind: "ssh" }>> | `ssh-host-${string}
 export type FernetSecretName = `${Where<{ kind: "fernet" }>}-${number}`;
 export type SecretName = TextSecretName | SshSecretName | FernetSecretName;
 
-/** The entry of a secret by its full name, family members included, in a cloud of these hosts. */
-export function findSecret(name: string, hosts: readonly string[]): SecretEntry | undefined {
+/**
+ * The entry of a secret by its full name, family members included, in a cloud of these hosts. Who asks for each host's own does
+ * it with a set.
+ */
+export function findSecret(
+  name: string,
+  hosts: readonly string[] | ReadonlySet<string>,
+): SecretEntry | undefined {
+  const isHost = (member: string): boolean =>
+    hosts instanceof Set ? hosts.has(member) : (hosts as readonly string[]).includes(member);
   return Object.entries<SecretEntry>(secretCatalogue).find(([entryName, { per }]) => {
     if (per === undefined) {
       return name === entryName;
     }
     const member = name.startsWith(`${entryName}-`) ? name.slice(entryName.length + 1) : "";
-    return per === "host" ? hosts.includes(member) : /^[1-9]\d*$/.test(member);
+    return per === "host" ? isHost(member) : /^[1-9]\d*$/.test(member);
   })?.[1];
 }
 

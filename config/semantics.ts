@@ -2,6 +2,7 @@ import { checkAddresses, checkNetworks } from "./addresses";
 import type { Role } from "./cloud";
 import { chooseAmong, type Mistake } from "./errors";
 import { checkInventory } from "./inventory";
+import { checkLibvirt } from "./libvirt";
 import type { Candidate, PlacedHost, Report } from "./rules";
 import { minimumSeedLength } from "./schema";
 import { findSecret, isGiven, overridableNames, rotatableNames } from "./secret-names";
@@ -16,7 +17,9 @@ export function checkSemantics(candidate: Candidate): Mistake[] {
   checkAddresses(candidate, cidrs, duplicates, report);
   checkControllers(candidate, report);
   checkRoles(candidate, report);
+  checkDrained(candidate, report);
   checkInventory(candidate, report);
+  checkLibvirt(candidate, report);
   checkStore(candidate, report);
   checkFlavors(candidate, report);
   checkGaleraTimes(candidate, report);
@@ -174,6 +177,28 @@ function checkRoles({ hosts, allHosts }: Candidate, report: Report): void {
         `give it to ${least} hosts; controllers can have it too`,
       );
     }
+  }
+}
+
+/** Guests have to go somewhere, and nobody may take out what others count on. */
+function checkDrained({ hosts, allHosts }: Candidate, report: Report): void {
+  for (const { index, name, roles, state } of hosts) {
+    const others = roles.filter((role) => role !== "compute");
+    if (state === "drained" && others.length > 0) {
+      report(
+        `hosts[${index}].state`,
+        `${name} has the role ${others.join(" and ")}, which others count on and which nothing takes over yet`,
+        "drain hosts whose only role is compute",
+      );
+    }
+  }
+  const computes = hosts.filter(({ roles }) => roles.includes("compute"));
+  if (allHosts && computes.length > 0 && computes.every(({ state }) => state === "drained")) {
+    report(
+      "hosts",
+      "all hosts with the role compute are drained, and their guests have nowhere to go",
+      "leave one of them active",
+    );
   }
 }
 

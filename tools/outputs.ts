@@ -19,6 +19,8 @@ function main(): void {
   const stack = stackName();
   const cloud = stackCloud(stack);
   const outputs = stackOutputs(stack);
+  if (Object.keys(outputs).length === 0)
+    throw new Error(`stack ${stack} has no cloud yet; run: npm run up`);
   const folder = cloudFolder(stack);
   fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
   const write = (name: string, content: string, mode = ONLY_OWNER): void => {
@@ -120,4 +122,11 @@ export function sshConfig(cloud: Cloud, folder: string): string {
   ].join("\n");
 }
 
-if (require.main === module) main();
+if (require.main === module) {
+  try {
+    main();
+  } catch (error) {
+    console.error(`error: ${error instanceof Error ? error.message : String(error)}`);
+    process.exitCode = 1;
+  }
+}

@@ -76,11 +76,24 @@ async function planOf(stack: string, { base, plan }: Options): Promise<Planned> 
   };
 }
 
+/** A base that is mistyped would make all of the stack new. */
+function wantCheckout(base: string): void {
+  if (!fs.existsSync(path.join(base, "Pulumi.yaml")))
+    throw new Error(
+      `--base ${base}: wanted another checkout of this repository, found no Pulumi.yaml there; make one: git worktree add ${base} main`,
+    );
+  if (!fs.existsSync(path.join(base, "node_modules")))
+    throw new Error(
+      `--base ${base}: wanted a checkout with its packages, found none; run there: npm ci`,
+    );
+}
+
 /** The engine compares the state that the base would leave with what this checkout wants. */
 export async function between(stack: string, base: string): Promise<Planned> {
   const notes = [
     "Compared with a cloud that was deployed from the base of this change. Seed, passphrase and state of the real one were not used.",
   ];
+  wantCheckout(base);
   const here = await Room.open(ROOT, stack);
   try {
     if (!fs.existsSync(path.join(base, `Pulumi.${stack}.yaml`))) {

@@ -1,29 +1,34 @@
 import type * as pulumi from "@pulumi/pulumi";
-import { type Bmc, type Cloud, hostsWith, hostsWithOwnBmc } from "../../config";
+import { type Cloud, hostsWith } from "../../config";
+import type { Fencing } from "../hosts/fencing";
 import type { Host } from "../hosts/host";
 import { secret } from "../render";
 import { type After, type Context, everywhere, type PerHost, Service } from "../service";
-import { type Check, type Files, scriptFile } from "../step";
-
-/** What the fence agent runs instead of ipmitool. */
-const IPMITOOL = "/usr/local/lib/openstack-ha/ipmitool";
-const BMC_PASSWORD = "/etc/openstack-ha/bmc-password";
+import type { Check, Files } from "../step";
 
 /**
- * Corosync and Pacemaker on every controller, fencing through the hosts' BMCs, and, in `resources`, what Pacemaker
+ * Corosync and Pacemaker on every controller, fencing by whatever switches the hosts' power, and, in `resources`, what Pacemaker
  * runs: the virtual IPs, HAProxy and Galera.
  */
 export class Pacemaker extends Service {
   /** The cluster has quorum and holds no resources yet. */
   readonly cluster: PerHost;
 
-  constructor(context: Context, opts?: pulumi.ComponentResourceOptions) {
+  /** @param args.configured What it starts on a host, which a running cluster does as soon as the host is a member. */
+  constructor(
+    context: Context,
+    args: { readonly configured: readonly PerHost[] },
+    opts?: pulumi.ComponentResourceOptions,
+  ) {
     super("pacemaker", context, opts);
 
-    const install = this.install();
+    const install = this.install(
+      [],
+      this.on.flatMap(({ fencing }) => fencing?.packages ?? []),
+    );
     const configure = this.stage(
       "configure",
-      () => ({ files: pacemakerFiles(context.cloud) }),
+      () => ({ files: pacemakerFiles(context.cloud, this.on) }),
       install,
     );
     this.cluster = this.stage(
@@ -37,6 +42,7 @@ export class Pacemaker extends Service {
       }),
       // A reload makes every node read its files again: they have to be the new ones everywhere.
       everywhere(configure),
+      ...args.configured,
     );
     this.registerOutputs({});
   }
@@ -64,30 +70,14 @@ export class Pacemaker extends Service {
 /** The host is a clean member of a quorate cluster, fencing works, and nothing is failed on it. */
 export const pacemakerCheck: Check = () => ({ verify: "pacemaker/verify.sh" });
 
-export function pacemakerFiles(cloud: Cloud): Files {
+export function pacemakerFiles(cloud: Cloud, hosts: readonly Pick<Host, "fencing">[]): Files {
   return {
     "/etc/corosync/authkey": { content: secret("corosync-authkey"), mode: "0400" },
     "/etc/corosync/corosync.conf": {
       content: corosyncConf(cloud),
       validate: ["corosync", "-t", "-c", "{}"],
     },
-    // The password is in no cluster configuration and in no process list: the agent's ipmitool reads it from a file.
-    [BMC_PASSWORD]: { content: `${secret("pacemaker-bmc")}\n`, mode: "0400" },
-    [IPMITOOL]: { content: scriptFile("pacemaker/ipmitool"), mode: "0755" },
-    ...Object.fromEntries(
-      hostsWithOwnBmc(cloud).flatMap(({ name }) => Object.entries(ownBmcFiles(name))),
-    ),
-  };
-}
-
-/** A controller whose management controller has another password than all others has the same two files to itself. */
-function ownBmcFiles(host: string): Files {
-  return {
-    [`${BMC_PASSWORD}-${host}`]: { content: `${secret(`bmc-${host}`)}\n`, mode: "0400" },
-    [`${IPMITOOL}-${host}`]: {
-      content: scriptFile("pacemaker/ipmitool").replace(BMC_PASSWORD, `${BMC_PASSWORD}-${host}`),
-      mode: "0755",
-    },
+    ...Object.fromEntries(hosts.flatMap(({ fencing }) => Object.entries(fencing?.files ?? {}))),
   };
 }
 
@@ -147,10 +137,10 @@ type Attributes = Readonly<Record<string, string | number>>;
 /** The <resources> section of Pacemaker's configuration. */
 export function resourcesXml(
   cloud: Cloud,
-  hosts: readonly Pick<Host, "name" | "bmc" | "nics">[],
+  hosts: readonly Pick<Host, "name" | "fencing" | "nics">[],
 ): string {
   return section("resources", [
-    ...hosts.flatMap(({ name, bmc }) => (bmc ? [fenceDevice(name, bmc)] : [])),
+    ...hosts.flatMap(({ name, fencing }) => (fencing ? [fenceDevice(name, fencing)] : [])),
     virtualIp(cloud, "internal", "management", hosts),
     virtualIp(cloud, "public", "external", hosts),
     `  <clone id="haproxy-clone">
@@ -160,22 +150,11 @@ ${primitive("haproxy", { class: "systemd", type: "haproxy" }, {}, [{ name: "moni
   ]);
 }
 
-function fenceDevice(host: string, bmc: Bmc): string {
+function fenceDevice(host: string, { agent, parameters }: Fencing): string {
   return primitive(
     `fence-${host}`,
-    { class: "stonith", type: "fence_ipmilan" },
-    {
-      // Without a cipher each call waits 10 s for the list of ciphers.
-      cipher: 3,
-      ip: bmc.address,
-      ipmitool_path: bmc.ownPassword ? `${IPMITOOL}-${host}` : IPMITOOL,
-      ipport: bmc.port,
-      lanplus: 1,
-      pcmk_host_list: host,
-      // The BMC's own status says when power is off: no blind wait before asking it.
-      power_wait: 0,
-      username: bmc.user,
-    },
+    { class: "stonith", type: agent },
+    { ...parameters, pcmk_host_list: host },
     [{ name: "monitor", interval: "60s", timeout: "20s" }],
   );
 }

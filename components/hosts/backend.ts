@@ -1,9 +1,9 @@
-import * as pulumi from "@pulumi/pulumi";
 import type { Cloud } from "../../config";
 import type { Secrets } from "../../secrets";
 import type { Host } from "./host";
 import { Inventory } from "./inventory";
 import { Lab } from "./lab";
+import { Libvirt } from "./libvirt";
 
 /** The hosts of a cloud, from whatever its configuration says they are made of. Nothing else asks that. */
 export function hosts(cloud: Cloud, secrets: Secrets): readonly Host[] {
@@ -13,8 +13,6 @@ export function hosts(cloud: Cloud, secrets: Secrets): readonly Host[] {
     case "inventory":
       return new Inventory("inventory", { cloud, secrets }).hosts;
     case "libvirt":
-      throw new pulumi.RunError(
-        "openstack-ha:backend: libvirt is not supported yet; use lab or inventory",
-      );
+      return new Libvirt("libvirt", { cloud, secrets }).hosts;
   }
 }

@@ -1,12 +1,19 @@
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import { carriers, servicesOf } from "../../catalogue";
-import { type Cloud, hostsWithOwnBmc } from "../../config";
-import type { Secrets } from "../../secrets";
+import type { Cloud } from "../../config";
+import { once } from "../../config/once";
 import { asRoot, RUNNER } from "../document";
 import { lines } from "../render";
 import { type Context, type PerHost, Service } from "../service";
-import { type Check, type Files, retryDroppedConnection, scriptFile, sortedJson } from "../step";
+import {
+  type Check,
+  type Files,
+  retryDroppedConnection,
+  scriptFile,
+  sortedJson,
+  withMachine,
+} from "../step";
 import type { Host } from "./host";
 
 /**
@@ -17,6 +24,9 @@ export class Base extends Service {
   /** The same hosts, usable once this component's steps have run on them. */
   readonly ready: readonly Host[];
 
+  /** Documents of secrets, by the roles of the hosts that get them. */
+  private readonly stores = new Map<string, pulumi.Output<string>>();
+
   constructor(context: Context, opts?: pulumi.ComponentResourceOptions) {
     super("base", context, opts);
 
@@ -24,7 +34,7 @@ export class Base extends Service {
     const secrets = this.eachHost((host) =>
       this.secrets(host, runner.get(host.name) as pulumi.Resource),
     );
-    const install = this.install(runner as unknown as PerHost);
+    const install = this.install([runner as unknown as PerHost]);
     const configure = this.stage(
       "configure",
       (host) => ({
@@ -60,7 +70,7 @@ export class Base extends Service {
       {
         parent: this,
         dependsOn: [...host.up],
-        ...(host.machine ? { deletedWith: host.machine } : {}),
+        ...withMachine(host),
         customTimeouts: { create: "10m", update: "10m" },
         hooks: { onError: [retryDroppedConnection()] },
       },
@@ -69,39 +79,51 @@ export class Base extends Service {
 
   /** The one resource a host whose input is secret: values go in here, and everything else names them. */
   private secrets(host: Host, runner: pulumi.Resource): pulumi.Resource {
-    const { secrets } = this.context;
-    const names = secretNames(this.context.cloud, secrets, host);
-    const values = pulumi.all(names.map((name) => secrets.value(name)));
-    const document = values.apply((list) =>
-      sortedJson(
-        Object.fromEntries(
-          names.map((name, i) => [name, { version: secrets.ref(name).version, value: list[i] }]),
-        ),
-      ),
-    );
     return new command.remote.Command(
       `base-secrets-${host.name}`,
       {
         connection: host.connection,
         create: asRoot(host, `${RUNNER} --secrets`),
-        stdin: pulumi.secret(document),
+        stdin: this.store(host),
         addPreviousOutputInEnv: false,
       },
       {
         parent: this,
         dependsOn: [...host.up, runner],
-        ...(host.machine ? { deletedWith: host.machine } : {}),
+        ...withMachine(host),
         customTimeouts: { create: "5m", update: "5m" },
         hooks: { onError: [retryDroppedConnection()] },
       },
+    );
+  }
+
+  /** Made once for all hosts of the same roles: it holds a key of each compute host, and there may be hundreds. */
+  private store(host: Host): pulumi.Output<string> {
+    const roles = host.roles.join(" ");
+    const document = this.stores.get(roles) ?? this.makeStore(host);
+    this.stores.set(roles, document);
+    return document;
+  }
+
+  private makeStore(host: Host): pulumi.Output<string> {
+    const { secrets } = this.context;
+    const names = secretNames(this.context, host);
+    const values = pulumi.all(names.map((name) => secrets.value(name)));
+    return pulumi.secret(
+      values.apply((list) =>
+        sortedJson(
+          Object.fromEntries(
+            names.map((name, i) => [name, { version: secrets.ref(name).version, value: list[i] }]),
+          ),
+        ),
+      ),
     );
   }
 }
 
 /** The names of all secrets that a host's services use. */
 export function secretNames(
-  cloud: Cloud,
-  secrets: Pick<Secrets, "fernetRepository" | "credentialRepository">,
+  { cloud, secrets, hosts }: Context,
   host: Pick<Host, "roles">,
 ): string[] {
   const names = servicesOf(cloud, host).flatMap((entry) => [
@@ -109,7 +131,9 @@ export function secretNames(
     ...(entry.secretsPerPeer ?? []).flatMap((family) =>
       carriers(cloud, entry).map((peer) => `${family}-${peer.name}`),
     ),
-    ...(entry.name === "pacemaker" ? hostsWithOwnBmc(cloud).map(({ name }) => `bmc-${name}`) : []),
+    ...(entry.name === "pacemaker"
+      ? carriers({ hosts }, entry).flatMap(({ fencing }) => fencing?.secrets ?? [])
+      : []),
     ...(entry.name === "keystone"
       ? [...secrets.fernetRepository(), ...secrets.credentialRepository()].map((key) => key.secret)
       : []),
@@ -123,20 +147,22 @@ export const baseCheck: Check = () => ({ verify: "base/verify.sh" });
 /** Kernel settings and names, the same on every host. */
 export function baseFiles(cloud: Cloud, host: Pick<Host, "name">): Files {
   return {
-    "/etc/hosts": {
-      content: lines(
-        "127.0.0.1 localhost",
-        "::1 localhost ip6-localhost ip6-loopback",
-        "",
-        `${cloud.vips.internal} internal.${cloud.stack}`,
-        `${cloud.vips.public} public.${cloud.stack}`,
-        ...cloud.hosts.map((each) => `${each.addresses.management} ${each.name}`),
-      ),
-    },
+    "/etc/hosts": { content: etcHosts(cloud) },
     "/etc/hostname": { content: `${host.name}\n` },
     "/etc/sysctl.d/90-openstack-ha.conf": { content: lines(...SYSCTL) },
   };
 }
+
+const etcHosts = once((cloud: Cloud) =>
+  lines(
+    "127.0.0.1 localhost",
+    "::1 localhost ip6-localhost ip6-loopback",
+    "",
+    `${cloud.vips.internal} internal.${cloud.stack}`,
+    `${cloud.vips.public} public.${cloud.stack}`,
+    ...cloud.hosts.map((each) => `${each.addresses.management} ${each.name}`),
+  ),
+);
 
 /**
  * Dead connections are dropped in seconds: the defaults keep one to a host that lost power for up to 15 minutes

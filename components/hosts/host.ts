@@ -1,6 +1,7 @@
 import type * as command from "@pulumi/command";
 import type * as pulumi from "@pulumi/pulumi";
 import type { HostConfig, NetworkName } from "../../config";
+import type { Fencing } from "./fencing";
 
 /**
  * A machine that steps can be run on. It looks the same from each backend (lab, libvirt, inventory): nothing outside
@@ -17,8 +18,20 @@ export interface Host extends HostConfig {
   readonly disks: readonly string[];
   /** Whether it can confine a guest's process by cgroups and namespaces of its own. */
   readonly confinesGuests: boolean;
+  /** How the cluster makes sure that it is off; each controller has it. */
+  readonly fencing?: Fencing;
   /** What has to exist before a step may run on it. */
   readonly up: readonly pulumi.Resource[];
   /** With what its steps vanish, without being run backwards: a host that is gone needs no cleaning. */
   readonly machine?: pulumi.Resource;
+}
+
+/**
+ * Options of what is lost with a host's disks: it is made again when the host begins anew. Always there, because the engine
+ * takes a trigger that there was not before for no change.
+ */
+export function asRebuilt({
+  rebuild,
+}: Pick<HostConfig, "rebuild">): Pick<pulumi.CustomResourceOptions, "replacementTrigger"> {
+  return { replacementTrigger: rebuild };
 }

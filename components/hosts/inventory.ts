@@ -2,6 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { type Cloud, type HostConfig, type NetworkName, networkNames } from "../../config";
 import type { Secrets } from "../../secrets";
 import { CONNECTION_DEFAULTS } from "../step";
+import { ipmiFencing } from "./fencing";
 import type { Host } from "./host";
 
 export interface InventoryArgs {
@@ -25,7 +26,10 @@ export class Inventory extends pulumi.ComponentResource {
       providerNic: host.ports.provider?.name ?? "",
       confinesGuests: args.cloud.inventory.confinesGuests,
       up: [],
+      // They stay when the stack goes, and what is on them with them: nothing is taken out of a cloud that is given up.
+      machine: this,
       connection: connection(args, host),
+      ...(host.bmc ? { fencing: ipmiFencing(host.name, host.bmc) } : {}),
     }));
     this.registerOutputs({});
   }

@@ -8,7 +8,8 @@ import { RUNNER } from "../document";
 import { installContent } from "../service";
 import { CONNECTION_DEFAULTS, sortedJson, stepDocument } from "../step";
 import { runnerScript } from "./base";
-import type { Host } from "./host";
+import { ipmiFencing } from "./fencing";
+import { asRebuilt, type Host } from "./host";
 import { leastMemoryMiB } from "./memory";
 
 /** Debian 13. */
@@ -68,6 +69,7 @@ export class Lab extends pulumi.ComponentResource {
         up: [container],
         machine: container,
         connection: connection(args, host),
+        ...(host.bmc ? { fencing: ipmiFencing(host.name, host.bmc) } : {}),
       };
     });
     this.registerOutputs({});
@@ -81,13 +83,18 @@ export class Lab extends pulumi.ComponentResource {
     const stdin = pulumi
       .all([secrets.value(`ssh-host-${host.name}`), secrets.value("pacemaker-bmc")])
       .apply(([hostKey, bmcPassword]) => sortedJson({ hostKey, bmcPassword }));
-    return this.local(`host-${host.name}`, {
-      create: "scripts/lab/lab host",
-      delete: "scripts/lab/lab host --delete",
-      environment: { LAB_SPEC: spec },
-      stdin: pulumi.secret(stdin),
-      dependsOn,
-    });
+    return this.local(
+      `host-${host.name}`,
+      {
+        create: "scripts/lab/lab host",
+        delete: "scripts/lab/lab host --delete",
+        environment: { LAB_SPEC: spec },
+        stdin: pulumi.secret(stdin),
+        dependsOn,
+      },
+      // Its name and its addresses are free only when the old one is gone.
+      { ...asRebuilt(host), deleteBeforeReplace: true },
+    );
   }
 
   private run(
@@ -108,11 +115,13 @@ export class Lab extends pulumi.ComponentResource {
   private local(
     name: string,
     { dependsOn, ...args }: command.local.CommandArgs & { dependsOn: pulumi.Resource[] },
+    options: pulumi.CustomResourceOptions = {},
   ): pulumi.Resource {
     return new command.local.Command(
       `lab-${name}`,
       { ...args, addPreviousOutputInEnv: false },
       {
+        ...options,
         parent: this,
         dependsOn,
         // Baking an image downloads and installs some hundred packages.
@@ -200,7 +209,8 @@ function imageSpec(
     suite: SUITE,
     base: ["iputils-ping", "less", "nftables", "vim-tiny"],
     runner: { path: RUNNER, install: runnerScript() },
-    steps: servicesOf(cloud, host).map((entry) => ({
+    // Of all that the roles carry, also where a host is drained: an image changes with the packages and nothing else.
+    steps: servicesOf(cloud, { roles: host.roles }).map((entry) => ({
       name: `${entry.name}-install`,
       stdin: stepDocument({
         ...installContent(entry),

@@ -13,6 +13,8 @@ export interface ApiServiceArgs {
   /** More for the bootstrap than the password of its database. */
   readonly bootstrap?: StepContent;
   readonly check: Check;
+  /** More for the start than the check's parameters and the files. */
+  readonly start?: (host: Host) => Pick<StepContent, "params" | "secrets">;
   /** What else has to be there before it starts. */
   readonly after?: readonly After[];
 }
@@ -50,10 +52,15 @@ export abstract class ApiService extends Service {
     );
     this.ready = this.stage(
       "start",
-      (host) => ({
-        ...withParams(args.check(context.cloud, host), { files: Object.keys(args.files(host)) }),
-        script: this.script("start.sh"),
-      }),
+      (host) => {
+        const check = args.check(context.cloud, host);
+        const { params, secrets = [] } = args.start?.(host) ?? {};
+        return {
+          ...withParams(check, { ...params, files: Object.keys(args.files(host)) }),
+          secrets: [...(check.secrets ?? []), ...secrets],
+          script: this.script("start.sh"),
+        };
+      },
       bootstrap,
       ...(args.after ?? []),
     );

@@ -1,9 +1,10 @@
 import type * as pulumi from "@pulumi/pulumi";
 import { carriers, service } from "../../catalogue";
 import type { Cloud, HostConfig } from "../../config";
+import { once } from "../../config/once";
 import type { Host } from "../hosts/host";
 import { ini, lines, secret, uuidFor } from "../render";
-import { type After, type Context, type PerHost, Service } from "../service";
+import { type After, type Context, everywhere, type PerHost, Service } from "../service";
 import { keyringFile } from "../shared/ceph-client";
 import { type Check, type Files, withParams } from "../step";
 import { commonSections, NOVA_DIRECTORIES } from "./nova";
@@ -12,6 +13,7 @@ import { apiPort, dropIn, dropInPath, keystoneUrl, PERSISTENT } from "./oslo";
 const CONF = "/etc/nova/nova.conf";
 /** What compute hosts reach each other with when a guest moves. */
 const MIGRATION = "/etc/nova/migration";
+const KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts";
 
 export interface NovaComputeArgs {
   /** The store answers to this host. */
@@ -24,8 +26,10 @@ export interface NovaComputeArgs {
 
 /** libvirt and nova-compute on every compute host. */
 export class NovaCompute extends Service {
-  /** Nova counts each host in. */
+  /** Nova counts each host in; or it is drained. */
   readonly ready: PerHost;
+  /** Those that are to be drained, without guests. */
+  readonly drained: PerHost;
 
   constructor(context: Context, args: NovaComputeArgs, opts?: pulumi.ComponentResourceOptions) {
     super("nova-compute", context, opts);
@@ -46,11 +50,14 @@ export class NovaCompute extends Service {
       }),
       install,
     );
-    this.ready = this.stage(
+    const active = this.stageOn(
+      this.on.filter((host) => !isDrained(host)),
       "start",
       (host) => ({
         ...withParams(novaComputeCheck(cloud, host), {
-          files: Object.keys(novaComputeFiles(cloud, host)),
+          // ssh reads its own at each connection: a host that comes or goes restarts nothing here.
+          files: Object.keys(novaComputeFiles(cloud, host)).filter((file) => file !== KNOWN_HOSTS),
+          reason: DRAINED,
           secret: uuidFor(cloud, "ceph-cinder"),
         }),
         secrets: ["ceph-cinder", "nova"],
@@ -61,16 +68,45 @@ export class NovaCompute extends Service {
       args.network,
       ...args.apis,
     );
+    this.drained = this.stageOn(
+      this.on.filter(isDrained),
+      "start",
+      (host) => ({
+        ...withParams(novaComputeCheck(cloud, host), {
+          guest_seconds: GUEST_SECONDS,
+          reason: DRAINED,
+        }),
+        script: this.script("drain.sh"),
+        timeout: DRAIN_SECONDS,
+      }),
+      configure,
+      ...args.apis,
+      // Its guests may go to a host that is new.
+      everywhere(active),
+    );
+    this.ready = new Map([...active, ...this.drained]);
     this.registerOutputs({});
   }
 }
 
-/** libvirt answers, and Nova can put guests here. */
-export const novaComputeCheck: Check = (cloud) => ({
+/** By what Nova says of a host that it gives no guests to, so that what a person has set is told apart. */
+const DRAINED = "drained by openstack-ha";
+/** Longest that a host has to be empty, and one guest to move; chosen. Run again, it goes on where it was. */
+const DRAIN_SECONDS = 3600;
+const GUEST_SECONDS = 600;
+
+function isDrained({ state }: Pick<HostConfig, "state">): boolean {
+  return state === "drained";
+}
+
+/** libvirt answers, and Nova can put guests here; or, of a drained host, it has none and gets none. */
+export const novaComputeCheck: Check = (cloud, host) => ({
   params: {
     compute: `http://${cloud.vips.internal}:${apiPort("nova")}/v2.1`,
     identity: keystoneUrl(cloud, "internal"),
-    units: COMPUTE_UNITS,
+    placement: `http://${cloud.vips.internal}:${apiPort("placement")}`,
+    state: host.state,
+    units: isDrained(host) ? DRAINED_UNITS : COMPUTE_UNITS,
   },
   secrets: ["nova"],
   verify: "nova-compute/verify.sh",
@@ -81,15 +117,22 @@ const COMPUTE_UNITS = (service("nova-compute").units ?? []).filter(
   (unit) => !/-(?:admin|ro)\.socket$/.test(unit),
 );
 
+/** Those that are there for guests, and would bring a host back that others have forgotten. */
+const DRAINED_UNITS = [
+  "neutron-ovn-metadata-agent.service",
+  "nova-compute.service",
+  "ovn-controller.service",
+  "ovn-host.service",
+];
+
 export function novaComputeFiles(cloud: Cloud, host: Host): Files {
-  const peers = carriers(cloud, service("nova-compute"));
   return {
     ...keyringFile("cinder", "nova"),
     [CONF]: { content: novaComputeConf(cloud, host), mode: "0640", group: "nova" },
     "/etc/libvirt/qemu.conf": { content: qemuConf(host), mode: "0600" },
     [`${MIGRATION}/id_ed25519`]: { content: secret("ssh-nova"), mode: "0600" },
     // libvirt runs the stock ssh as root.
-    "/etc/ssh/ssh_known_hosts": { content: knownHosts(peers) },
+    [KNOWN_HOSTS]: { content: knownHosts(cloud) },
     [dropInPath("nova-compute")]: {
       content: dropIn(
         "nova-compute",
@@ -113,11 +156,14 @@ function qemuConf(host: Pick<Host, "confinesGuests">): string {
       );
 }
 
-function knownHosts(peers: readonly HostConfig[]): string {
-  return lines(
-    ...peers.map((peer) => `${peer.addresses.management} ${secret(`ssh-known-${peer.name}`)}`),
-  );
-}
+/** All compute hosts, the same on each. */
+const knownHosts = once((cloud: Cloud) =>
+  lines(
+    ...carriers(cloud, service("nova-compute")).map(
+      (peer) => `${peer.addresses.management} ${secret(`ssh-known-${peer.name}`)}`,
+    ),
+  ),
+);
 
 export function novaComputeConf(cloud: Cloud, host: Pick<Host, "addresses">): string {
   const { management } = host.addresses;

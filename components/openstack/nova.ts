@@ -1,5 +1,5 @@
 import type * as pulumi from "@pulumi/pulumi";
-import { service } from "../../catalogue";
+import { carriers, service } from "../../catalogue";
 import { type Cloud, hostsWith } from "../../config";
 import type { Host } from "../hosts/host";
 import { ini, type IniSections, secret } from "../render";
@@ -14,6 +14,7 @@ import {
   databaseSection,
   dropIn,
   dropInPath,
+  keystoneUrl,
   PERSISTENT,
   rabbitSection,
   serviceUserSection,
@@ -21,6 +22,7 @@ import {
   uwsgiDropIn,
   uwsgiIni,
 } from "./oslo";
+import { ovnDatabase } from "./ovn";
 
 const PORT = apiPort("nova");
 const METADATA_PORT = 8775;
@@ -48,6 +50,17 @@ export class Nova extends ApiService {
         directories: NOVA_DIRECTORIES,
         bootstrap: { params: { brokers: hostsWith(context.cloud, "controller").length } },
         check: novaCheck,
+        start: (host) => ({
+          params: {
+            // This host's own: HAProxy may not have found it yet.
+            compute: `http://${host.addresses.management}:${PORT}/v2.1`,
+            computes: carriers(context.cloud, service("nova-compute")).map(({ name }) => name),
+            identity: keystoneUrl(context.cloud, "internal"),
+            network: `http://${context.cloud.vips.internal}:${apiPort("neutron")}`,
+            southbound: ovnDatabase(context.cloud, "sb"),
+          },
+          secrets: ["nova"],
+        }),
         after: [everywhere(args.bus), ...args.registered],
       },
       opts,

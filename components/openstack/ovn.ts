@@ -47,7 +47,11 @@ export class Ovn extends Service {
     this.ready = this.stage(
       "start",
       (host) => ({
-        ...withParams(ovnCheck(cloud, host), { files: Object.keys(ovnFiles(cloud, host)) }),
+        ...withParams(ovnCheck(cloud, host), {
+          address: host.addresses.management,
+          files: Object.keys(ovnFiles(cloud, host)),
+          members: this.on.map(({ addresses }) => addresses.management),
+        }),
         script: this.script("start.sh"),
       }),
       bootstrap,

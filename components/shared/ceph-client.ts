@@ -1,5 +1,5 @@
 import type * as pulumi from "@pulumi/pulumi";
-import type { Cloud, HostConfig } from "../../config";
+import { type Cloud, type HostConfig, hostsWith } from "../../config";
 import { ini, secret, uuidFor } from "../render";
 import { type After, type Context, type PerHost, Service } from "../service";
 import type { Check, Files, FileSpec } from "../step";
@@ -21,8 +21,8 @@ export const CEPH_USERS = {
 const MOST_MONITORS = 5;
 
 /** The hosts that have a monitor: an odd number of those with a disk. */
-export function monitors<H extends Pick<HostConfig, "roles">>(hosts: readonly H[]): readonly H[] {
-  const all = hosts.filter((host) => host.roles.includes("storage"));
+export function monitors(hosts: Cloud["hosts"]): readonly HostConfig[] {
+  const all = hostsWith({ hosts }, "storage");
   return all.slice(0, Math.min(MOST_MONITORS, all.length - ((all.length + 1) % 2)));
 }
 

@@ -1,5 +1,5 @@
 import type * as pulumi from "@pulumi/pulumi";
-import type { Cloud } from "../../config";
+import { type Cloud, hostsWith } from "../../config";
 import type { Host } from "../hosts/host";
 import { digest, ini, lines, secret, uuidFor } from "../render";
 import { type After, type Context, everywhere, type PerHost, Service } from "../service";
@@ -72,9 +72,10 @@ export class Ceph extends Service {
 /** This host's part of the store works, and no object lacks a copy. */
 export const cephCheck: Check = (cloud, host) => ({
   params: {
-    disks: cloud.hosts
-      .filter(({ roles }) => roles.includes("storage"))
-      .reduce((sum, { disks }) => sum + Math.max(1, disks.length), 0),
+    disks: hostsWith(cloud, "storage").reduce(
+      (sum, { disks }) => sum + Math.max(1, disks.length),
+      0,
+    ),
     monitor: monitors(cloud.hosts).some(({ name }) => name === host.name),
   },
   verify: "ceph/verify.sh",

@@ -34,7 +34,7 @@ function isStore({ create }: Resource["props"]): boolean {
 
 /** Parts of secret values that must be nowhere, with the names of the secrets. */
 function tellTales(plan: Plan): ReadonlyMap<string, string> {
-  const hosts = plan.hosts();
+  const hosts = new Set(plan.hosts());
   const values = new Map<string, string>();
   for (const { store } of stores(plan)) {
     for (const [name, { value = "" }] of Object.entries(store)) {
@@ -212,24 +212,28 @@ export const secrets: readonly Rule[] = [
     demand: "A file with a secret in it is closed to other users of its host.",
     reason: "Any process on the host could read it.",
     fix: "give the file the mode 0640 or 0600, and the group that reads it",
-    find: (plan) =>
-      plan
-        .allFiles()
-        .filter(
-          ({ content, mode = "0644" }) => content.includes("${secret:") && !mode.endsWith("0"),
-        )
-        // Public keys are no secrets, but travel with them.
-        .filter(({ content }) =>
-          [...content.matchAll(REFERENCE)].some(
-            ([, name]) => findSecret(name!, plan.hosts())?.kind !== "ssh-public",
-          ),
-        )
-        .map(({ host, mode = "0644", path, step }) => ({
-          where: `the mode of ${path}`,
-          host,
-          wanted: "nothing for others",
-          found: mode,
-          at: step.resource,
-        })),
+    find: (plan) => {
+      const hosts = new Set(plan.hosts());
+      return (
+        plan
+          .allFiles()
+          .filter(
+            ({ content, mode = "0644" }) => content.includes("${secret:") && !mode.endsWith("0"),
+          )
+          // Public keys are no secrets, but travel with them.
+          .filter(({ content }) =>
+            [...content.matchAll(REFERENCE)].some(
+              ([, name]) => findSecret(name!, hosts)?.kind !== "ssh-public",
+            ),
+          )
+          .map(({ host, mode = "0644", path, step }) => ({
+            where: `the mode of ${path}`,
+            host,
+            wanted: "nothing for others",
+            found: mode,
+            at: step.resource,
+          }))
+      );
+    },
   },
 ];

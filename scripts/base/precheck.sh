@@ -92,12 +92,12 @@ for disk in "${DISKS[@]}"; do
   wipefs --no-act --noheadings --output TYPE "$disk" 2>&1 | sed 's/^/content /'
 done
 section resolved
-# shellcheck disable=SC2016 # apt's own placeholder
-apt-get indextargets --format '$(SITE)' 2>/dev/null | sed -nE 's|^https?://([^/:]+).*|\1|p' | sort -u | while read -r name; do
-  getent ahosts "$name" >/dev/null 2>&1 && echo "$name yes" || echo "$name no"
-done
+# In memory: apt's caches on disk would be written anew. Also of sources that were never asked yet. Where a proxy asks them, names are its own matter.
+apt-config dump | grep -qE '^Acquire::https?::Proxy(::[^ ]*)? "[^"]' ||
+  apt-get -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= --print-uris update 2>/dev/null | sed -nE "s|^'https?://([^/:']+).*|\1|p" | sort -u | while read -r name; do
+    getent ahosts "$name" >/dev/null 2>&1 && echo "$name yes" || echo "$name no"
+  done
 section packages
-# In memory: a cache on disk would be written anew.
 apt-cache -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= policy "${PACKAGES[@]}" 2>/dev/null |
   awk '/^[^ ].*:$/ { name = $1; sub(":$", "", name) } $1 == "Candidate:" && $2 != "(none)" { print name }'
 section listeners

@@ -37,9 +37,35 @@ empty() {
     fail "wanted an empty disk $1 on $STEP_HOST, found $found on it; if nobody needs that, \`wipefs --all $1\`, then run \`pulumi up\` again"
 }
 
+# osd_is NUMBER CONDITION
+osd_is() { store osd dump --format json | jq -e --argjson number "$1" ".osds[] | select(.osd == \$number) | $2" >/dev/null; }
+# Of a disk that is not on this host: it was, and what was on it is lost.
+was_used() { osd_is "$1" '.up_from > 0'; }
+runs_somewhere() { osd_is "$1" '.up == 1'; }
+# Every object can be read and written without it.
+not_needed() {
+  local left
+  left=$(timeout 20 ceph --format json status 2>/dev/null </dev/null |
+    jq '[.pgmap.pgs_by_state[]? | select(.state_name | startswith("active") | not) | .count] | add // 0') || left=unknown
+  [[ $left == 0 ]] || {
+    echo "$left placement groups are not active"
+    return 1
+  }
+}
+# Under its old number others would look for what was on it.
+forget_disk() {
+  local number=$1
+  ! runs_somewhere "$number" ||
+    fail "wanted the disk osd.$number of $STEP_HOST made anew, found that it runs; is another host called $STEP_HOST?"
+  wait_for 90 "another copy of all that was on the lost disk osd.$number of $STEP_HOST (bring back the hosts with the others)" not_needed
+  store osd purge "$number" --yes-i-really-mean-it >/dev/null ||
+    fail "wanted the lost disk osd.$number of $STEP_HOST out of the store, found that ceph osd purge fails; see the log"
+}
+
 make_disk() {
-  local uuid=$1 device=$2 number data
+  local uuid=$1 device=$2 known=$3 number data
   [[ -z $device ]] || empty "$device" "$uuid"
+  if [[ -n $known ]] && was_used "$known"; then forget_disk "$known"; fi
   number=$(disk_number "$uuid") || fail "wanted a number for the disk ${device:+$device }of $STEP_HOST, found that the monitors give none; see \`ceph -s\`"
   data=/var/lib/ceph/osd/ceph-$number
   # One that was not finished holds nothing.
@@ -61,7 +87,7 @@ for each in "${disks[@]}"; do
   read -r uuid device <<<"$each"
   number=$(known_disk "$uuid")
   if [[ -z $number || ! -e /var/lib/ceph/osd/ceph-$number/openstack-ha-made ]]; then
-    change "disk ${device:+$device }of $STEP_HOST" make_disk "$uuid" "$device"
+    change "disk ${device:+$device }of $STEP_HOST" make_disk "$uuid" "$device" "$number"
     checking || number=$(known_disk "$uuid")
   fi
   [[ -z $number ]] || units_running ceph-osd.target "ceph-osd@$number.service" -- /etc/ceph/ceph.conf

@@ -6,7 +6,7 @@
 bootstrap_keystone() {
   keystone-manage db_sync || fail "wanted Keystone's schema, found that keystone-manage db_sync fails; see the log"
   # By its environment: an argument would show in the process list.
-  OS_BOOTSTRAP_PASSWORD=$(secret keystone-admin) keystone-manage bootstrap \
+  OS_BOOTSTRAP_PASSWORD=$(secret keystone-admin) again keystone-manage bootstrap \
     --bootstrap-username admin \
     --bootstrap-project-name admin \
     --bootstrap-admin-url "$(param internal)" \

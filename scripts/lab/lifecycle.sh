@@ -1,15 +1,16 @@
 # shellcheck shell=bash
 # A lab as a whole: bring it back, remove it, look at it.
 
-# resume: after a restart of the machine only the disks and descriptors are left; rebuild the rest from them.
+# resume LAB [HOST...]: after a restart of the machine only the disks and descriptors are left; rebuild the rest from them. The
+# hosts that are named stay as they are.
 verb_resume() {
   need_root
-  (($# == 1)) || die 'usage: lab resume LAB'
+  (($# >= 1)) || die 'usage: lab resume LAB [HOST THAT STAYS AS IT IS...]'
   want_lab "$1"
   use_cgroup2
-  local host hosts started notes=''
+  local host hosts started notes='' left=" ${*:2} "
   started=$(now_ms)
-  mapfile -t hosts < <(lab_hosts)
+  mapfile -t hosts < <(for host in $(lab_hosts); do [[ $left == *" $host "* ]] || echo "$host"; done)
   local down=()
   for host in "${hosts[@]}"; do
     cg_alive "$(cg_host "$host")" && cg_alive "$(cg_bmc "$host")" || down+=("$host")

@@ -360,19 +360,29 @@ secret_version() { jq -r --arg name "$1" '.[$name] // "none"' "$STEP_DIR/secret-
 # sql: run SQL from standard input on this host's Galera node, as its root account (over the socket, no password).
 sql() { mariadb --batch --skip-column-names --skip-print-query-on-error --connect-timeout=5 "$@"; }
 
-# sql_again: statements on stdin that may be made twice. Galera takes back (1213) what collides with a change of a schema
-# that comes from another host, and leaves it to the client to make it again.
-sql_again() {
-  local statements said
-  statements=$(cat)
+# again COMMAND...: one that writes to the database and may be run twice. Galera takes back (1213) what collides with a change
+# of a schema that comes from another host, and leaves it to the client to make it again.
+again() {
+  local said=$STEP_DIR/again
   for _ in {1..10}; do
-    said=$(sql <<<"$statements" 2>&1) && return
-    [[ $said == *"ERROR 1213 "* ]] || break
+    if "$@" >"$said" 2>&1; then
+      cat "$said"
+      return
+    fi
+    grep -qE 'ERROR 1213 |\(1213, ' "$said" || break
     sleep "0.$((RANDOM % 9 + 1))"
   done
-  printf '%s\n' "$said" >&2
+  cat "$said" >&2
   return 1
 }
+
+# sql_again: statements on stdin that may be made twice.
+sql_again() {
+  local statements
+  statements=$(cat)
+  again sql_statements
+}
+sql_statements() { sql <<<"$statements"; }
 
 # database_ready NAME SECRET [DATABASE...]: an account with the password of the plan, and its databases; without any, the
 # one of the same name.

@@ -10,7 +10,7 @@ import {
   sleep,
   untilHealthy,
 } from "../../bench/lib";
-import { Scratch } from "../../bench/scratch";
+import { committed, Scratch } from "../../bench/scratch";
 import { Guests } from "../../tools/guests";
 import { OpenStack } from "../../tools/openstack";
 import { cloudFolder } from "../../tools/stack";
@@ -29,7 +29,7 @@ let lab: Lab;
 
 test.before(() => {
   before = machineState(STACK);
-  scratch = new Scratch(STACK, "10.82.", "dev");
+  scratch = new Scratch(STACK, committed("dev", "10.82."));
 });
 
 test.after.always(async () => {

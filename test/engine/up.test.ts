@@ -246,6 +246,10 @@ story(
 story("a cloud is destroyed with its hosts: none of them is asked to undo anything", async (t) => {
   world.received();
   world.lab();
+  const refused = await pulumi("destroy", "--yes", "--skip-preview", "--stack", STACK);
+  t.not(refused.status, 0, "not by accident");
+  t.deepEqual(world.lab(), []);
+  await pulumi("state", "unprotect", "--all", "--yes", "--stack", STACK);
   const outcome = await pulumi("destroy", "--yes", "--skip-preview", "--stack", STACK);
   t.is(outcome.status, 0, outcome.stdout + outcome.stderr);
   t.deepEqual(world.received(), []);

@@ -16,7 +16,7 @@ import {
   untilHealthy,
   vipHolder,
 } from "../../bench/lib";
-import { Scratch } from "../../bench/scratch";
+import { committed, Scratch } from "../../bench/scratch";
 import { plainSecrets } from "../../secrets";
 import { cloudFolder } from "../../tools/stack";
 import { CommandLines, machineState, type Residue } from "./support/machine";
@@ -33,7 +33,7 @@ let deployment: CommandLines;
 
 test.before(() => {
   before = machineState("labtest");
-  scratch = new Scratch("labtest", "10.78.", "controllers");
+  scratch = new Scratch("labtest", committed("controllers", "10.78."));
   deployment = new CommandLines();
 });
 

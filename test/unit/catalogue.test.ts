@@ -57,7 +57,7 @@ for (const { name, layer } of SERVICES) {
 test("there is no component, folder of scripts or check without a service", (t) => {
   const names = SERVICES.map(({ name }) => name).sort();
   t.deepEqual(Object.keys(CHECKS).sort(), names);
-  const shared = ["guest", "lab", "lib"];
+  const shared = ["guest", "lab", "lib", "vm"];
   t.deepEqual(
     fs
       .readdirSync(path.join(ROOT, "scripts"), { withFileTypes: true })
@@ -66,7 +66,10 @@ test("there is no component, folder of scripts or check without a service", (t) 
       .sort(),
     names,
   );
-  const others = "api backend content host inventory lab memory oslo registration".split(" ");
+  const others =
+    "api backend content fencing host inventory lab libvirt members memory oslo registration".split(
+      " ",
+    );
   t.deepEqual(
     ["hosts", "ha", "shared", "openstack"]
       .flatMap((layer) => fs.readdirSync(path.join(ROOT, "components", layer)))
@@ -84,8 +87,8 @@ test("a script is one that its runner sources, and says what it is", (t) => {
       const [first, second] = read(`scripts/${name}/${file}`).split("\n");
       t.true(first!.startsWith("# shellcheck shell=bash"), `${name}/${file}`);
       const stage = path.basename(file, ".sh");
-      // Keystone's roles are asked for by a step to verify.
-      const said = stage === "roles" ? "verify" : stage;
+      // Keystone's roles are asked for by a step to verify, and a host is drained by what would start it.
+      const said = { drain: "start", roles: "verify" }[stage] ?? stage;
       t.true(second!.startsWith(`# ${name}, ${said}`), `${name}/${file}: ${second!}`);
     }
   }

@@ -394,6 +394,7 @@ test("the defaults are these", (t) => {
     "inventory",
     "keystone",
     "lab",
+    "libvirt",
     "memcached",
     "networks",
     "neutron",
@@ -626,7 +627,7 @@ test("every option is described, and a default in words is the default in fact",
       const { description = "" } = node;
       if (Array.isArray(node.default)) {
         // Of a list, the names of its items.
-        const said = /Default: ([^;]+)\.$/.exec(description)?.[1]?.split(", ");
+        const said = /Default: ([^;]+)\.$/.exec(description)?.[1]?.split(", ") ?? [];
         t.deepEqual(
           said,
           (node.default as { name: string }[]).map(({ name }) => name),

@@ -1041,6 +1041,19 @@ serial("what collides with another host in Galera is made again, and not for eve
   t.is(never.read("host/tried").trim(), "10");
 });
 
+serial("a service's own tool that collides is run again, with its environment", async (t) => {
+  const r = clusterHost(t);
+  r.program(
+    "demo-manage",
+    `echo "$GIVEN" >>${r.at("host/given")}
+(($(wc -l <${r.at("host/given")}) > 1)) || { echo "oslo_db.exception.DBDeadlock: (1213, 'Deadlock found')" >&2; exit 1; }
+`,
+  );
+  const document = on(r, "ctl1", `GIVEN=this change "row" again demo-manage\n`);
+  t.deepEqual(said(await r.apply(document)), fine("changed: row"));
+  t.is(r.read("host/given"), "this\nthis\n");
+});
+
 serial(
   "another error of the database is not tried again, and no log has the statement",
   async (t) => {

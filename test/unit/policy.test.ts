@@ -77,6 +77,15 @@ test.serial("the other stack files are in order, with and without a seed", async
   );
 });
 
+test.serial(
+  "controllers on libvirt are in order, held to what only a lab may leave out",
+  async (t) => {
+    const stack = stackOf(await planOf(readStackFile("Pulumi.libvirt.yaml"), { stack: "libvirt" }));
+    t.false(new Plan(stack, "own").isLab);
+    t.deepEqual(judged(stack, "own"), []);
+  },
+);
+
 test.serial("hosts that are reached by sudo are judged like any others", async (t) => {
   const options = readStackFile("Pulumi.production.example.yaml");
   set(options, "secrets", { "pacemaker-bmc": "Bmc-of-all-12345" });

@@ -1,9 +1,12 @@
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
 import test from "ava";
 import fc from "fast-check";
 import { SERVICES } from "../../catalogue";
 import { sortedJson } from "../../components/step";
 import { closest } from "../../tools/explain";
-import { readOptions } from "../../tools/report";
+import { between, readOptions } from "../../tools/report";
 import { changesOf } from "../../tools/report/changes";
 import { eventsOf, isFor } from "../../tools/report/events";
 import { LEAST_LIMIT, report } from "../../tools/report/markdown";
@@ -252,6 +255,41 @@ test("a replacement, a deletion, an operation nobody has heard of: each is said 
   }
 });
 
+/** What the engine plans for a virtual machine, and for a step and a setting that go with it. */
+function machineSteps(op: string): PlanStep[] {
+  const urn = "urn:pulumi:dev::openstack-ha::libvirt:index/domain:Domain::libvirt-domain-ctl1";
+  const domain = { urn, type: "libvirt:index/domain:Domain", inputs: {} };
+  const step = { ...state("haproxy-start-ctl1", "ctl1", { stage: "start" })!, deletedWith: urn };
+  const size = "urn:pulumi:dev::openstack-ha::command:local:Command::libvirt-size-ctl1";
+  return [
+    { op, urn, oldState: domain, ...(op === "delete" ? {} : { newState: domain }) },
+    { op, urn: step.urn, oldState: step, ...(op === "delete" ? {} : { newState: step }) },
+    {
+      ...{ op: op === "delete" ? op : "update", urn: size },
+      oldState: { urn: size, type: "command:local:Command", inputs: {}, deletedWith: urn },
+      ...(op === "delete"
+        ? {}
+        : { newState: { urn: size, type: "command:local:Command", inputs: {} } }),
+    },
+  ];
+}
+
+test("a virtual machine that is made anew or removed is told once, with all that goes with it", (t) => {
+  const told = (op: string): string[] =>
+    eventsOf({ steps: machineSteps(op) })
+      .filter(({ destructive }) => destructive)
+      .map(({ apiCallsMayFail, how, hosts, what }) =>
+        [hosts?.join(), what, how, apiCallsMayFail].join(" "),
+      );
+  t.deepEqual(told("replace"), ["ctl1 the host with its root disk is made anew true"]);
+  t.deepEqual(told("delete"), ["ctl1 the host with its disks is deleted true"]);
+  t.true(
+    eventsOf({ steps: machineSteps("replace") }).some(
+      ({ destructive, how }) => !destructive && how === "changes in place",
+    ),
+  );
+});
+
 test("a step that leaves the plan while its host stays is said to be left as it is", (t) => {
   const { newState, ...step } = update("ctl1", {}, file("a"));
   const gone: PlanStep = { ...step, op: "delete", oldState: newState! };
@@ -372,9 +410,22 @@ test("a stack file loses what is encrypted, and nothing else", (t) => {
     "",
   ].join("\n");
   const left = withoutSecrets(text);
-  t.notRegex(left, /v1:|seed/);
+  // Nor a map that had nothing else: it would pass for one in clear.
+  t.notRegex(left, /v1:|seed|secrets/);
   t.regex(left, /region: RegionOne/);
   t.regex(left, /name: ctl1/);
+});
+
+test("a base that is no checkout, or has no packages, is refused with what to do", async (t) => {
+  await t.throwsAsync(between("dev", "/nonexistent"), {
+    message: /git worktree add \/nonexistent/,
+  });
+  const base = fs.mkdtempSync(path.join(os.tmpdir(), "openstack-ha-base-"));
+  t.teardown(() => {
+    fs.rmSync(base, { recursive: true });
+  });
+  fs.writeFileSync(path.join(base, "Pulumi.yaml"), "");
+  await t.throwsAsync(between("dev", base), { message: /run there: npm ci/ });
 });
 
 test("options and plans that are none are refused in one line", (t) => {

@@ -1,5 +1,6 @@
 import { stringify } from "yaml";
 import type { StepDocument } from "../../components/document";
+import { MEMBER } from "../../components/hosts/members";
 import {
   BLINDED,
   documentOf,
@@ -105,10 +106,13 @@ function changeOf(step: PlanStep): Change {
   };
 }
 
-/** Of what is no document: `base-runner-ctl1`, `lab-host-ctl1`. */
+/** Of what is no document: `base-runner-ctl1`, `lab-host-ctl1`, `libvirt-domain-ctl1`. */
 function hostOf(name: string, type: string): string | undefined {
-  if (!type.startsWith("command:")) return undefined;
-  return /^(?:base-runner|base-secrets|lab-host)-(.+)$/.exec(name)?.[1];
+  if (type === MEMBER) return name.replace(/^host-/, "");
+  if (!/^(?:command|libvirt):/.test(type)) return undefined;
+  return /^(?:base-runner|base-secrets|lab-host|libvirt-(?:plan|domain|size|boot))-(.+)$/.exec(
+    name,
+  )?.[1];
 }
 
 function whatOf(name: string, component: string, host: string | undefined): string {
@@ -148,7 +152,10 @@ function textChanges(
 /** Of what is new: its files, and what the lab and the cloud are told; not scripts, images and connections, which all have. */
 function isWorthReading(label: string, type: string, name: string): boolean {
   if (!type.startsWith("command:")) return true;
-  return label.startsWith("file ") || (label === "environment" && name.startsWith("lab-host-"));
+  return (
+    label.startsWith("file ") ||
+    (label === "environment" && /^(?:lab-host|libvirt-plan)-/.test(name))
+  );
 }
 
 /** All that a resource wants, as texts by what they are. */

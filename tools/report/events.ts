@@ -1,6 +1,7 @@
 import { SERVICES, type TakeUp } from "../../catalogue";
 import { type Change, changesOf, compare } from "./changes";
 import type { StepDocument } from "../../components/document";
+import { MEMBER } from "../../components/hosts/members";
 import type { Plan } from "./plan";
 import { secretsIn } from "../../components/step";
 
@@ -35,6 +36,7 @@ export function eventsOf(plan: Plan, changes: readonly Change[] = changesOf(plan
     ...takeUps(change, filesByHost),
     ...clusterEvents(change),
     ...labEvents(change),
+    ...virtualMachineEvents(change),
     ...contentEvents(change),
     ...rotations(change),
   ]);
@@ -79,12 +81,34 @@ function inOrder(events: readonly Event[]): Event[] {
     .sort((a, b) => a.order - b.order || compare(a.what, b.what) || compare(a.how, b.how));
 }
 
+/** A virtual machine, of all that one is made of. */
+const DOMAIN = "libvirt-domain-";
+const LAB_HOST = "lab-host-";
+
 // ---- What is replaced or removed --------------------------------------------------------------------------------
 
 function removals(change: Change, changes: readonly Change[]): Found[] {
   const { op, name, type, urn, host } = change;
   const base = { urn, host, turns: false, apiCallsMayFail: false, destructive: true };
+  const balances = changes.some((each) => each.host === host && each.component === "haproxy");
+  const machine = changes.find(({ urn: each }) => each === change.deletedWith);
   if (op.includes("replace")) {
+    // It is told with its host.
+    if (machine?.op.includes("replace") && host !== undefined) return [];
+    if (name.startsWith(DOMAIN) || name.startsWith(LAB_HOST)) {
+      const virtual = name.startsWith(DOMAIN);
+      return [
+        {
+          ...base,
+          how: "is made anew",
+          what: virtual ? "the host with its root disk" : "the host with its disk",
+          notice: `it is switched off, what runs on it is gone, guests too, and all its steps run again${
+            virtual ? "; its disk in the store stays" : ""
+          }`,
+          apiCallsMayFail: balances,
+        },
+      ];
+    }
     const because = change.replaceReasons.join(", ");
     return [
       {
@@ -108,24 +132,30 @@ function removals(change: Change, changes: readonly Change[]): Found[] {
           },
         ];
   }
-  if (name.startsWith("lab-host-")) {
-    const balances = changes.some((each) => each.host === host && each.component === "haproxy");
+  if (name.startsWith(LAB_HOST) || name.startsWith(DOMAIN)) {
     return [
       {
         ...base,
         how: "is deleted",
-        what: "the host with its disk",
-        notice:
-          "what runs on it is gone, guests too; Nova, Neutron, Ceph and Pacemaker list it until a person removes it there",
+        what: name.startsWith(DOMAIN) ? "the host with its disks" : "the host with its disk",
+        notice: "what is on it is gone",
         apiCallsMayFail: balances,
       },
     ];
   }
-  const machineGoes = changes.some(
-    (each) => each.op === "delete" && each.urn === change.deletedWith,
-  );
+  if (type === MEMBER) {
+    return [
+      {
+        ...base,
+        how: "leaves the cloud",
+        what: "the host",
+        notice:
+          "it has to be drained by then, or the engine refuses; Nova, Placement and OVN forget it",
+      },
+    ];
+  }
   // It is told with its host.
-  if (machineGoes && host !== undefined) return [];
+  if (machine?.op === "delete" && host !== undefined) return [];
   if (change.forgotten) {
     return [
       {
@@ -284,6 +314,19 @@ function labEvents({ name, op, texts, urn, host }: Change): Found[] {
               "a change of its networks or devices powers it off and on; all else is taken over",
             apiCallsMayFail: true,
           }),
+    },
+  ];
+}
+
+function virtualMachineEvents({ name, op, urn, host }: Change): Found[] {
+  if (op !== "update" || !name.startsWith("libvirt-size-")) return [];
+  return [
+    {
+      ...{ urn, host, turns: false, destructive: false, apiCallsMayFail: false },
+      how: "changes in place",
+      what: "the virtual machine's size",
+      notice:
+        "nobody: disks grow while it runs, memory and processors wait for its next power cycle",
     },
   ];
 }

@@ -39,6 +39,7 @@ export interface ResourceState {
   readonly dependencies?: readonly string[];
   readonly propertyDependencies?: Readonly<Record<string, readonly string[]>>;
   readonly deletedWith?: string;
+  readonly replacementTrigger?: unknown;
 }
 
 export type Inputs = Readonly<Record<string, unknown>>;

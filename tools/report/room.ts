@@ -166,9 +166,10 @@ function withoutEncrypted(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutEncrypted).filter((each) => each !== undefined);
   if (typeof value !== "object" || value === null) return value;
   if ("secure" in value) return undefined;
-  return Object.fromEntries(
-    Object.entries(value)
-      .map(([key, each]) => [key, withoutEncrypted(each)] as const)
-      .filter(([, each]) => each !== undefined),
-  );
+  const all = Object.entries(value);
+  const left = all
+    .map(([key, each]) => [key, withoutEncrypted(each)] as const)
+    .filter(([, each]) => each !== undefined);
+  // A map of nothing but passwords is one: what is left of it would be taken for a map in clear.
+  return left.length === 0 && all.length > 0 ? undefined : Object.fromEntries(left);
 }

@@ -76,6 +76,8 @@ export function settled(resources: readonly ResourceState[], plan: Plan): Resour
 
 function made(state: ResourceState, inputs: Inputs, outputs: Inputs = {}): ResourceState {
   const { urn, type, custom, parent, dependencies, propertyDependencies, deletedWith } = state;
+  // A host that begins anew shows by nothing else.
+  const { replacementTrigger } = state;
   const provider = state.provider ? providerReference(state.provider) : undefined;
   const rest = {
     urn,
@@ -86,6 +88,7 @@ function made(state: ResourceState, inputs: Inputs, outputs: Inputs = {}): Resou
     dependencies,
     propertyDependencies,
     deletedWith,
+    replacementTrigger,
   };
   const present = Object.fromEntries(
     Object.entries(rest).filter(([, value]) => value !== undefined),

@@ -39,6 +39,8 @@ export interface Registered {
   readonly replaceOnChanges: readonly string[];
   readonly deleteBeforeReplace: boolean;
   readonly ignoreChanges: readonly string[];
+  readonly protect: boolean;
+  readonly replacementTrigger: unknown;
 }
 
 export interface Planned {
@@ -191,12 +193,18 @@ class Recorder extends MockMonitor {
       replaceOnChanges: request.getReplaceonchangesList(),
       deleteBeforeReplace: request.getDeletebeforereplace(),
       ignoreChanges: request.getIgnorechangesList(),
+      protect: request.getProtect() ?? false,
+      replacementTrigger: request.getReplacementTrigger()?.toJavaScript(),
     });
     return super.registerResource(request, callback);
   }
 
-  /** The SDK's monitor does not know error hooks. */
+  /** The SDK's monitor does not know hooks. */
   registerErrorHook(_request: unknown, callback: Callback): void {
+    callback(null, {});
+  }
+
+  registerResourceHook(_request: unknown, callback: Callback): void {
     callback(null, {});
   }
 
