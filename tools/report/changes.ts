@@ -79,7 +79,8 @@ function changeOf(step: PlanStep): Change {
   const after = documentOf(newState);
   const name = nameOf(urn);
   const type = state?.type ?? urn.split("::").at(-2) ?? "";
-  const component = state?.parent ? nameOf(state.parent) : name;
+  // A host itself is part of nothing but the stack.
+  const component = type === MEMBER ? "host" : state?.parent ? nameOf(state.parent) : name;
   const document = after ?? before;
   const host = document?.step.host ?? hostOf(name, type);
   const reasons = step.diffReasons ?? [];
