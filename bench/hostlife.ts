@@ -2,6 +2,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { parseDocument, YAMLMap, YAMLSeq } from "yaml";
 import { type Guest, Guests } from "../tools/guests";
+import { nodeState } from "../tools/host-life";
 import { eventually, type Json } from "../tools/openstack";
 import {
   adminApi,
@@ -157,13 +158,10 @@ async function controller(story: Story, stays: Guest): Promise<void> {
   console.log(`    ${name} loses power for good`);
   const killed = Date.now();
   killContainer(lab, name);
-  await eventually(`${name} fenced by the others`, FENCED_SECONDS, () => {
-    const nodes = onHost(lab, witness, "crm_mon --one-shot --output-as=xml");
-    const node = new RegExp(`<node name="${name}" [^>]*>`).exec(nodes)?.[0] ?? "";
-    return Promise.resolve(
-      node.includes('online="false"') && node.includes('unclean="false"') ? true : undefined,
-    );
-  });
+  const others = lab.cloud.hosts.filter((host) => host.name !== name);
+  await eventually(`${name} fenced by the others`, FENCED_SECONDS, async () =>
+    (await nodeState(others, lab.stack, name)) === "offline" ? true : undefined,
+  );
   console.log(`    fenced after ${seconds(Date.now() - killed)} s`);
   // Fencing powers it on again, and the self-test takes its time: off before it boots, and nobody asks for it any more.
   await sleep(2000);

@@ -2,7 +2,8 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { isMap, isSeq, parseDocument, type Document, type YAMLSeq } from "yaml";
-import { type Cloud, hostsWith } from "../config";
+import { isWhole } from "../catalogue";
+import type { Cloud } from "../config";
 import { between } from "../tools/report";
 import { report } from "../tools/report/markdown";
 import { nameOf, QUIET } from "../tools/report/plan";
@@ -85,8 +86,6 @@ class Stack {
   }
 }
 
-const hasCompute = (cloud: Cloud): boolean => hostsWith(cloud, "compute").length > 0;
-
 const CHANGES: readonly ChangeStory[] = [
   { name: "nothing" },
   {
@@ -126,38 +125,38 @@ const CHANGES: readonly ChangeStory[] = [
   },
   {
     name: "ratio of processors",
-    possible: hasCompute,
+    possible: isWhole,
     set: { "nova.cpuAllocationRatio": 5 },
   },
   {
     name: "another quota",
-    possible: hasCompute,
+    possible: isWhole,
     set: { "content.quotas.cores": 24 },
   },
   {
     name: "new compute host",
-    possible: hasCompute,
+    possible: isWhole,
     configure: (stack) => {
       stack.addHost({ name: "cmp3", roles: ["compute"], id: 23, failureDomain: "rack3" });
     },
   },
   {
     name: "compute host drained",
-    possible: hasCompute,
+    possible: isWhole,
     configure: (stack) => {
       stack.setOfHost("cmp3", "state", "drained");
     },
   },
   {
     name: "compute host removed",
-    possible: hasCompute,
+    possible: isWhole,
     configure: (stack) => {
       stack.removeHost("cmp3");
     },
   },
   {
     name: "two more controllers",
-    possible: (cloud) => !hasCompute(cloud),
+    possible: (cloud) => !isWhole(cloud),
     configure: (stack) => {
       stack.addHost({ name: "ctl4", roles: ["controller"], id: 14, failureDomain: "rack4" });
       stack.addHost({ name: "ctl5", roles: ["controller"], id: 15, failureDomain: "rack5" });

@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
+import { withoutSecrets } from "../tools/report/room";
 import { ROOT } from "./lib";
 
 /** Committed stacks that a scratch can be made from, with the first two numbers of their addresses. */
@@ -9,12 +10,8 @@ const BASES = { controllers: "10.81.", dev: "10.77." } as const;
 
 /** The file of a committed stack without its secrets, on other subnets. @param prefix First two numbers, such as `10.78.`. */
 export function committed(base: keyof typeof BASES, prefix: string): string {
-  return fs
-    .readFileSync(path.join(ROOT, `Pulumi.${base}.yaml`), "utf8")
-    .replaceAll(BASES[base], prefix)
-    .split("\n")
-    .filter((line) => !/^encryptionsalt|seed:|secure:/.test(line.trim()))
-    .join("\n");
+  const text = fs.readFileSync(path.join(ROOT, `Pulumi.${base}.yaml`), "utf8");
+  return withoutSecrets(text.replaceAll(BASES[base], prefix));
 }
 
 /**
@@ -52,6 +49,11 @@ export class Scratch {
   /** tools/cloud, shown as it goes: a lab takes minutes. */
   async cloud(...args: string[]): Promise<number | null> {
     return (await this.run("tools/cloud", args, true)).status;
+  }
+
+  /** One of tools/ on this stack, for what it prints. */
+  tool(file: string, ...args: string[]): Promise<Done> {
+    return this.run("node", ["--require", "tsx/cjs", file, ...args], false);
   }
 
   /** The pulumi command on this stack. */

@@ -1,4 +1,4 @@
-import { MEMBER, type MemberRecord } from "../components/hosts/members";
+import { hostOfMember, MEMBER, type MemberRecord } from "../components/hosts/members";
 import type { Cloud, HostConfig } from "../config";
 import { cloudHealth } from "./status";
 import { onHost } from "./hosts";
@@ -37,7 +37,7 @@ export function knownHosts(resources: readonly StateResource[]): KnownHost[] {
     .filter(({ type, outputs }) => type === MEMBER && outputs?.roles !== undefined)
     .map(({ urn, outputs }) => ({
       ...(outputs as unknown as MemberRecord),
-      name: nameOf(urn).replace(/^host-/, ""),
+      name: hostOfMember(nameOf(urn)),
     }))
     .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
@@ -167,11 +167,12 @@ export async function objections(cloud: Cloud, stack: string, host: HostConfig):
   return wrong;
 }
 
-async function nodeState(
+/** What the controllers among these say of another in Pacemaker: online, unclean, or offline and known to be. */
+export async function nodeState(
   hosts: readonly HostConfig[],
   stack: string,
   name: string,
-): Promise<string> {
+): Promise<"offline" | "online" | "unclean"> {
   const answer = await askAny(hosts, "controller", stack, "crm_mon --one-shot --output-as=xml");
   const node = new RegExp(`<node name="${name}" [^>]*>`).exec(answer)?.[0] ?? "";
   if (node.includes('unclean="true"')) return "unclean";

@@ -42,11 +42,7 @@ export function ipmiFencing(host: string, bmc: Bmc): Fencing {
       username: bmc.user,
     },
     files: {
-      [`${BMC_PASSWORD}${own}`]: {
-        content: `${secret(name)}
-`,
-        mode: "0400",
-      },
+      [`${BMC_PASSWORD}${own}`]: { content: `${secret(name)}\n`, mode: "0400" },
       [`${IPMITOOL}${own}`]: {
         content: scriptFile("pacemaker/ipmitool").replace(BMC_PASSWORD, `${BMC_PASSWORD}${own}`),
         mode: "0755",

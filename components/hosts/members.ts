@@ -4,6 +4,13 @@ import type { Host } from "./host";
 /** The type of what stands for a host in the stack's state. */
 export const MEMBER = "openstack-ha:hosts:Member";
 
+const NAME = "host-";
+
+/** The host that a resource of this type stands for. */
+export function hostOfMember(name: string): string {
+  return name.slice(NAME.length);
+}
+
 /** What the state says of a host. */
 export interface MemberRecord {
   readonly roles: Host["roles"];
@@ -21,7 +28,7 @@ export class Member extends pulumi.ComponentResource {
     const drained = host.state === "drained" && emptied !== undefined;
     super(
       MEMBER,
-      `host-${host.name}`,
+      `${NAME}${host.name}`,
       {},
       {
         // What waits for what is told to the engine too: the host itself is not removed before this.

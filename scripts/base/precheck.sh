@@ -92,13 +92,14 @@ for disk in "${DISKS[@]}"; do
   wipefs --no-act --noheadings --output TYPE "$disk" 2>&1 | sed 's/^/content /'
 done
 section resolved
-# In memory: apt's caches on disk would be written anew. Also of sources that were never asked yet. Where a proxy asks them, names are its own matter.
+# Also of sources that were never asked yet. Where a proxy asks them, names are its own matter.
+in_memory=(-o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache=) # apt's caches on disk would be written anew
 apt-config dump | grep -qE '^Acquire::https?::Proxy(::[^ ]*)? "[^"]' ||
-  apt-get -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= --print-uris update 2>/dev/null | sed -nE "s|^'https?://([^/:']+).*|\1|p" | sort -u | while read -r name; do
+  apt-get "${in_memory[@]}" --print-uris update 2>/dev/null | sed -nE "s|^'https?://([^/:']+).*|\1|p" | sort -u | while read -r name; do
     getent ahosts "$name" >/dev/null 2>&1 && echo "$name yes" || echo "$name no"
   done
 section packages
-apt-cache -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= policy "${PACKAGES[@]}" 2>/dev/null |
+apt-cache "${in_memory[@]}" policy "${PACKAGES[@]}" 2>/dev/null |
   awk '/^[^ ].*:$/ { name = $1; sub(":$", "", name) } $1 == "Candidate:" && $2 != "(none)" { print name }'
 section listeners
 ss -H -l -n -t -u -p

@@ -21,10 +21,6 @@ key_known || change "libvirt's key of the store" give_key
 
 # A host that began anew is still the same to Nova, which does not start where it has lost its identity.
 identity=/var/lib/nova/compute_id
-known_identity() {
-  api "$compute/os-hypervisors/detail?hypervisor_hostname_pattern=$STEP_HOST" |
-    jq -r --arg host "$STEP_HOST" '[.hypervisors[] | select(.service.host == $host) | .id][0] // empty'
-}
 keep_identity() {
   printf '%s\n' "$1" >"$identity.new"
   chown nova:nova "$identity.new"
@@ -32,7 +28,7 @@ keep_identity() {
 }
 checking || wait_for 60 "a token to ask Nova with" nova_api
 if [[ ! -e $identity ]] && nova_api >/dev/null; then
-  former=$(known_identity) || true
+  read -r _ former < <(hypervisor) || true
   [[ -z $former ]] || change "identity of before" keep_identity "$former"
 fi
 

@@ -13,6 +13,12 @@ nova_api() {
 # record: what Nova has of this host's service; nothing where it has none.
 record() { api "$compute/os-services?binary=nova-compute&host=$STEP_HOST" | jq -c '.services[0] // empty'; }
 
+# hypervisor: state and identity of this host as Nova knows it; nothing where it does not. Others' names may begin with its own.
+hypervisor() {
+  api "$compute/os-hypervisors/detail?hypervisor_hostname_pattern=$STEP_HOST" |
+    jq -r --arg host "$STEP_HOST" '.hypervisors[] | select(.service.host == $host) | "\(.state) \(.id)"' | head -n 1
+}
+
 # guests: identity, status and task of each guest on this host.
 guests() {
   api "$compute/servers/detail?all_tenants=1&host=$STEP_HOST" |
@@ -20,7 +26,7 @@ guests() {
 }
 
 in_service() {
-  local units state
+  local units state provider
   mapfile -t units < <(param units)
   units_active "${units[@]}" || return 1
   state=$(record | jq -r .state) || true
@@ -28,10 +34,7 @@ in_service() {
     echo "Nova counts $STEP_HOST as ${state:-nothing: its API does not answer, or does not know it}"
     return 1
   }
-  local provider
-  # Others' names may begin with its own.
-  read -r state provider < <(api "$compute/os-hypervisors/detail?hypervisor_hostname_pattern=$STEP_HOST" |
-    jq -r --arg host "$STEP_HOST" '.hypervisors[] | select(.service.host == $host) | "\(.state) \(.id)"') || true
+  read -r state provider < <(hypervisor) || true
   [[ $state == up ]] || {
     echo "Nova has not mapped $STEP_HOST to a cell yet"
     return 1

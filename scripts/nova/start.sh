@@ -17,6 +17,9 @@ strangers() {
       select(.host as $host | $planned | index($host) | not) | [.host, .id, .status, .state] | @tsv'
 }
 
+# remove URL: whatever it stands for.
+remove() { curl --silent --fail --max-time 60 --config "$STEP_DIR/token" --request DELETE --output /dev/null "$1"; }
+
 # forget NAME IDENTITY STATUS STATE: with what other services have of it. Not while anything depends on it.
 forget() {
   local left provider agents agent
@@ -32,7 +35,7 @@ forget() {
   [[ -z $provider ]] || as nova nova-manage placement audit --delete --resource_provider "$provider" </dev/null || (($? == 4)) ||
     fail "wanted Placement without allocations on $1, found that nova-manage placement audit fails; see the log"
   # Placement's and the cell's record of it go with it.
-  curl --silent --fail --max-time 60 --config "$STEP_DIR/token" --request DELETE --output /dev/null "$compute/os-services/$2" ||
+  remove "$compute/os-services/$2" ||
     fail "wanted Nova to forget $1, found that it does not; see \`openstack compute service delete $2\`"
   # One that was stopped in order has taken itself out.
   ovn-sbctl --timeout 30 --db "$(param southbound)" --if-exists chassis-del "$1" -- --if-exists destroy Chassis_Private "$1" ||
@@ -41,7 +44,7 @@ forget() {
   agents=$(api "$network/v2.0/agents?host=$1&fields=id" | jq -r '.agents[].id') ||
     fail "wanted to know the agents of $1, found that Neutron's API does not answer; run \`pulumi up\` again"
   for agent in $agents; do
-    curl --silent --fail --max-time 60 --config "$STEP_DIR/token" --request DELETE --output /dev/null "$network/v2.0/agents/$agent" ||
+    remove "$network/v2.0/agents/$agent" ||
       fail "wanted Neutron to forget the agent $agent of $1, found that it does not; see \`openstack network agent delete $agent\`"
   done
 }

@@ -12,7 +12,7 @@ import {
 } from "../fixtures/config/fixtures";
 import { finish, type Outcome as Said } from "../unit/support/runner";
 import { type Outcome, Project, SEED } from "./support/engine";
-import { World, worldProblem } from "./support/world";
+import { story, World, worldProblem } from "./support/world";
 
 // Drift and its repair with the real engine, real SSH servers and the real runner on each host: it brings files and secrets,
 // in a folder of each host's own, and runs no script. What scripts see of a host is in lib.test.ts and in bench/drift.ts.
@@ -21,26 +21,13 @@ const STACK = "drift";
 const options = readStackFile("Pulumi.controllers.yaml");
 const cloud = parseCloud(options, { project: projectName, stack: STACK });
 
-const problem = worldProblem();
-// They are one story.
-const story = problem === undefined ? test.serial : test.serial.skip;
-if (problem !== undefined)
-  process.stderr.write(`# test/engine/drift.test.ts is left out: ${problem}\n`);
-
 let project: Project;
 let world: World;
 
 test.before(async () => {
-  if (problem !== undefined) return;
+  if (worldProblem() !== undefined) return;
   project = await Project.open(STACK);
-  world = await World.open(project, {
-    hosts: cloud.hosts.map(({ name, addresses }) => ({ name, address: addresses.management })),
-    vip: cloud.vips.internal,
-    region: cloud.region,
-    stack: STACK,
-    seed: SEED,
-    runner: true,
-  });
+  world = await World.open(project, cloud, { runner: true });
   await configure(options);
 });
 

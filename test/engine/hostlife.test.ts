@@ -7,7 +7,7 @@ import {
   type Options,
 } from "../fixtures/config/fixtures";
 import { Project, SEED, type Outcome } from "./support/engine";
-import { World, worldProblem, type Received } from "./support/world";
+import { story, World, worldProblem, type Received } from "./support/world";
 
 // What the engine does when the list of hosts changes: with the real plugins, where hosts only take note of what they are sent.
 
@@ -26,24 +26,13 @@ const more: Options = {
 };
 const cloud = parseCloud(more, { project: projectName, stack: STACK });
 
-const problem = worldProblem();
-const story = problem === undefined ? test.serial : test.serial.skip;
-if (problem !== undefined)
-  process.stderr.write(`# test/engine/hostlife.test.ts is left out: ${problem}\n`);
-
 let project: Project;
 let world: World;
 
 test.before(async () => {
-  if (problem !== undefined) return;
+  if (worldProblem() !== undefined) return;
   project = await Project.open(STACK);
-  world = await World.open(project, {
-    hosts: cloud.hosts.map(({ name, addresses }) => ({ name, address: addresses.management })),
-    vip: cloud.vips.internal,
-    region: cloud.region,
-    stack: STACK,
-    seed: SEED,
-  });
+  world = await World.open(project, cloud);
 });
 
 test.after.always(() => {

@@ -9,7 +9,7 @@ import {
 } from "../fixtures/config/fixtures";
 import { SERVICES, servicesIn } from "../../catalogue";
 import { nameOf, Project, SEED, tellTales, type Outcome } from "./support/engine";
-import { World, worldProblem, type Received } from "./support/world";
+import { story, World, worldProblem, type Received } from "./support/world";
 
 // The life of a stack in the real engine with the real plugins, where hosts only take note of what they are sent: what runs,
 // in which order, how often, and what is kept of it.
@@ -20,27 +20,15 @@ const options = readStackFile("Pulumi.controllers.yaml");
 const cloud = parseCloud(options, { project: projectName, stack: STACK });
 const secrets = plainSecrets(cloud, SEED);
 
-const problem = worldProblem();
-// They are one story.
-const story = problem === undefined ? test.serial : test.serial.skip;
-if (problem !== undefined)
-  process.stderr.write(`# test/engine/up.test.ts is left out: ${problem}\n`);
-
 let project: Project;
 let world: World;
 /** All that any run said. */
 let said = "";
 
 test.before(async () => {
-  if (problem !== undefined) return;
+  if (worldProblem() !== undefined) return;
   project = await Project.open(STACK);
-  world = await World.open(project, {
-    hosts: cloud.hosts.map(({ name, addresses }) => ({ name, address: addresses.management })),
-    vip: cloud.vips.internal,
-    region: cloud.region,
-    stack: STACK,
-    seed: SEED,
-  });
+  world = await World.open(project, cloud);
 });
 
 test.after.always(() => {

@@ -1,8 +1,7 @@
-import { spawn } from "node:child_process";
 import * as fs from "node:fs";
 import test from "ava";
 import { parse, stringify } from "yaml";
-import { openLab, ROOT, untilHealthy } from "../../bench/lib";
+import { openLab, untilHealthy } from "../../bench/lib";
 import { Scratch } from "../../bench/scratch";
 import type { Finding } from "../../tools/precheck/judge";
 import { type Options, stackFileText } from "../fixtures/config/fixtures";
@@ -61,18 +60,12 @@ test.after.always(async () => {
   }
 });
 
-/** Options of the file, and the secrets that it has. */
+/** With other options in its file, beside the secrets that it has. */
 async function withOptions<T>(changed: Options, work: () => Promise<T>): Promise<T> {
   const held = fs.readFileSync(metal.config, "utf8");
-  const all = parse(held) as { config: Record<string, unknown> };
-  const secrets = Object.entries(all.config).filter(([, value]) =>
-    JSON.stringify(value).includes('"secure"'),
-  );
+  const all = parse(held) as { config: object };
   const { config } = parse(stackFileText(changed)) as { config: object };
-  fs.writeFileSync(
-    metal.config,
-    stringify({ ...all, config: { ...config, ...Object.fromEntries(secrets) } }),
-  );
+  fs.writeFileSync(metal.config, stringify({ ...all, config: { ...all.config, ...config } }));
   try {
     return await work();
   } finally {
@@ -85,23 +78,9 @@ interface Checked {
   readonly findings: readonly Finding[];
 }
 
-function precheck(): Promise<Checked> {
-  return new Promise((resolve, reject) => {
-    const child = spawn("node", ["--require", "tsx/cjs", "tools/precheck.ts", METAL, "--json"], {
-      cwd: ROOT,
-      stdio: ["ignore", "pipe", "inherit"],
-    });
-    let text = "";
-    child.stdout.setEncoding("utf8").on("data", (data: string) => (text += data));
-    child.on("error", reject);
-    child.on("close", (status) => {
-      try {
-        resolve({ status, findings: JSON.parse(text) as Finding[] });
-      } catch {
-        reject(new Error(`the precheck ended with ${String(status)} and said: ${text}`));
-      }
-    });
-  });
+async function precheck(): Promise<Checked> {
+  const { status, stdout } = await metal.tool("tools/precheck.ts", METAL, "--json");
+  return { status, findings: JSON.parse(stdout) as Finding[] };
 }
 
 const sentence = ({ host = "all", check, found }: Finding): string => `${host} ${check} ${found}`;

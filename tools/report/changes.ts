@@ -1,6 +1,6 @@
 import { stringify } from "yaml";
 import type { StepDocument } from "../../components/document";
-import { MEMBER } from "../../components/hosts/members";
+import { hostOfMember, MEMBER } from "../../components/hosts/members";
 import {
   BLINDED,
   documentOf,
@@ -109,7 +109,7 @@ function changeOf(step: PlanStep): Change {
 
 /** Of what is no document: `base-runner-ctl1`, `lab-host-ctl1`, `libvirt-domain-ctl1`. */
 function hostOf(name: string, type: string): string | undefined {
-  if (type === MEMBER) return name.replace(/^host-/, "");
+  if (type === MEMBER) return hostOfMember(name);
   if (!/^(?:command|libvirt):/.test(type)) return undefined;
   return /^(?:base-runner|base-secrets|lab-host|libvirt-(?:plan|domain|size|boot))-(.+)$/.exec(
     name,

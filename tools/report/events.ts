@@ -83,7 +83,8 @@ function inOrder(events: readonly Event[]): Event[] {
 
 /** A virtual machine, of all that one is made of. */
 const DOMAIN = "libvirt-domain-";
-const LAB_HOST = "lab-host-";
+const isMachine = (name: string): boolean =>
+  name.startsWith(DOMAIN) || name.startsWith("lab-host-");
 
 // ---- What is replaced or removed --------------------------------------------------------------------------------
 
@@ -95,7 +96,7 @@ function removals(change: Change, changes: readonly Change[]): Found[] {
   if (op.includes("replace")) {
     // It is told with its host.
     if (machine?.op.includes("replace") && host !== undefined) return [];
-    if (name.startsWith(DOMAIN) || name.startsWith(LAB_HOST)) {
+    if (isMachine(name)) {
       const virtual = name.startsWith(DOMAIN);
       return [
         {
@@ -132,7 +133,7 @@ function removals(change: Change, changes: readonly Change[]): Found[] {
           },
         ];
   }
-  if (name.startsWith(LAB_HOST) || name.startsWith(DOMAIN)) {
+  if (isMachine(name)) {
     return [
       {
         ...base,

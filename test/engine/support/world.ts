@@ -1,8 +1,10 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import test from "ava";
+import type { Cloud } from "../../../config";
 import { sshKeyPair } from "../../../secrets";
-import { REPOSITORY, type Project } from "./engine";
+import { REPOSITORY, SEED, type Project } from "./engine";
 
 /**
  * Where the engine can do all it does to a cloud, and nothing happens: the hosts' addresses in a network namespace of the
@@ -28,6 +30,12 @@ export interface Received {
   readonly ended: bigint;
 }
 
+/** Tests that are one story in a world, which are left out, and it is said why, where there can be none. */
+export const story = worldProblem() === undefined ? test.serial : test.serial.skip;
+
+if (worldProblem() !== undefined)
+  process.stderr.write(`# ${test.meta.file} is left out: ${worldProblem()!}\n`);
+
 /** Why there can be none on this machine. */
 export function worldProblem(): string | undefined {
   if (process.getuid?.() !== 0) return "network namespaces need root";
@@ -46,10 +54,22 @@ export class World {
     for (const each of ["received", "orders"]) fs.mkdirSync(this.at(each));
   }
 
-  static async open(project: Project, spec: WorldSpec): Promise<World> {
+  /** Of a cloud's hosts. */
+  static async open(
+    project: Project,
+    { hosts, vips, region, stack }: Cloud,
+    options: Pick<WorldSpec, "runner"> = {},
+  ): Promise<World> {
     const world = new World(project);
     try {
-      await world.make(spec);
+      await world.make({
+        hosts: hosts.map(({ name, addresses }) => ({ name, address: addresses.management })),
+        vip: vips.internal,
+        region,
+        stack,
+        seed: SEED,
+        ...options,
+      });
     } catch (error) {
       world.close();
       throw error;

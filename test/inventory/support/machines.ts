@@ -1,10 +1,11 @@
 import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { ROOT, sleep } from "../../../bench/lib";
+import { ROOT } from "../../../bench/lib";
 import { committed } from "../../../bench/scratch";
 import { type Cloud, parseCloud } from "../../../config";
 import { plainSecrets, sshKeyPair } from "../../../secrets";
+import { eventually } from "../../../tools/openstack";
 import { knownHosts, sshConfig } from "../../../tools/outputs";
 import { PROJECT } from "../../../tools/stack";
 import { Project, SEED } from "../../engine/support/engine";
@@ -23,13 +24,12 @@ export class Machines {
     private readonly options: Options,
     private readonly stack: string,
   ) {
-    const seed = SEED;
     this.cloud = parseCloud(options, { project: PROJECT, stack });
-    this.secrets = plainSecrets(this.cloud, seed);
+    this.secrets = plainSecrets(this.cloud, SEED);
     this.hostKeys = Object.fromEntries(
       this.names.map((name) => [
         name,
-        sshKeyPair({ seed, stack, name: `ssh-host-${name}`, version: 1 }).publicKey,
+        sshKeyPair({ seed: SEED, stack, name: `ssh-host-${name}`, version: 1 }).publicKey,
       ]),
     );
     this.folder = path.join(project.folder, "ssh");
@@ -156,17 +156,13 @@ export class Machines {
     fs.rmSync(path.join(this.project.folder, "disk"));
   }
 
-  async answers(name: string): Promise<void> {
-    const end = Date.now() + 120_000;
-    for (;;) {
-      try {
-        this.run(name, "systemctl is-system-running --wait >/dev/null || true");
-        return;
-      } catch (error) {
-        if (Date.now() > end) throw error;
-        await sleep(500);
-      }
-    }
+  answers(name: string): Promise<unknown> {
+    return eventually(
+      `${name} reached`,
+      120,
+      () => Promise.resolve(this.run(name, "systemctl is-system-running --wait || true")),
+      500,
+    );
   }
 
   /** Every file and package of those that are on, but for logs and what systemd writes by the clock. */
