@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import puppeteer, { type Browser, type CookieData, type Page } from "puppeteer-core";
+import { program } from "./program";
 import { cloudFolder, stackCloud, stackOutputs } from "./stack";
 import { dashboardUrl } from "./tempest-conf";
 
@@ -201,9 +202,4 @@ async function main(): Promise<void> {
   );
 }
 
-if (require.main === module) {
-  main().catch((error: unknown) => {
-    console.error(`error: ${error instanceof Error ? error.message : String(error)}`);
-    process.exitCode = 1;
-  });
-}
+if (require.main === module) program(main);

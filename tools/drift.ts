@@ -7,6 +7,7 @@ import { exitCode, findings, NOT_ASKED, NONE, type Scan, toJson, toText } from "
 import { type HostScan, scanHosts } from "./drift/scan";
 import { plannedSteps } from "./drift/steps";
 import { checkOnHost, HostError, needHostFiles } from "./hosts";
+import { program } from "./program";
 import { type StateResource, stackCloud, stackName, stackState } from "./stack";
 
 /**
@@ -148,9 +149,4 @@ async function confirmed(): Promise<boolean> {
   return /^y(es)?$/i.test(answer.trim());
 }
 
-if (require.main === module) {
-  main().catch((error: unknown) => {
-    console.error(`error: ${error instanceof Error ? error.message : String(error)}`);
-    process.exitCode = NOT_ASKED;
-  });
-}
+if (require.main === module) program(main, NOT_ASKED);

@@ -3,6 +3,7 @@ import * as path from "node:path";
 import { carriers, SERVICES, type ServiceEntry, servicesIn, servicesOf } from "../catalogue";
 import type { Cloud, HostConfig } from "../config";
 import type { StepDocument } from "../components/document";
+import { program } from "./program";
 import {
   documentOf,
   nameOf,
@@ -315,9 +316,4 @@ async function emptyPlan(stack: string): Promise<Plan> {
   }
 }
 
-if (require.main === module) {
-  main().catch((error: unknown) => {
-    console.error(`error: ${error instanceof Error ? error.message : String(error)}`);
-    process.exitCode = 1;
-  });
-}
+if (require.main === module) program(main);

@@ -1,6 +1,7 @@
 import { isWhole } from "../catalogue";
 import { Guests } from "./guests";
 import { OpenStack } from "./openstack";
+import { program } from "./program";
 import { stackCloud, stackName, stackOutputs } from "./stack";
 
 /**
@@ -63,7 +64,4 @@ async function main(): Promise<void> {
   say("all removed again");
 }
 
-main().catch((error: unknown) => {
-  console.error(`error: first server: ${(error as Error).message}`);
-  process.exitCode = 1;
-});
+program(main);

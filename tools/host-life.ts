@@ -1,5 +1,6 @@
 import { hostOfMember, MEMBER, type MemberRecord } from "../components/hosts/members";
 import type { Cloud, HostConfig } from "../config";
+import { program } from "./program";
 import { cloudHealth } from "./status";
 import { onHost } from "./hosts";
 import { nameOf } from "./report/plan";
@@ -225,8 +226,4 @@ async function main(): Promise<void> {
   process.exitCode = all.length === 0 ? 0 : 1;
 }
 
-if (require.main === module)
-  main().catch((error: unknown) => {
-    console.error(`error: ${error instanceof Error ? error.message : String(error)}`);
-    process.exitCode = 1;
-  });
+if (require.main === module) program(main);

@@ -1,8 +1,11 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { stringify } from "yaml";
+import { isWhole } from "../catalogue";
 import type { Cloud, SshAccess } from "../config";
+import { program } from "./program";
 import { cloudFolder, type Outputs, stackCloud, stackName, stackOutputs } from "./stack";
+import { dashboardUrl } from "./tempest-conf";
 import { topologySvg } from "./topology";
 
 /**
@@ -39,6 +42,7 @@ function main(): void {
   const shown = path.relative(process.cwd(), folder);
   for (const [name, url] of Object.entries(outputs.endpoints))
     console.log(`${name.padEnd(12)} ${url}`);
+  if (isWhole(cloud)) console.log(`dashboard    ${dashboardUrl(cloud)} (admin, OS_PASSWORD)`);
   console.log(`openrc       source ${shown}/openrc`);
   console.log(`clouds.yaml  OS_CLIENT_CONFIG_FILE=${shown}/clouds.yaml OS_CLOUD=${stack}`);
   console.log(`hosts        ssh -F ${shown}/ssh_config ${cloud.hosts[0]?.name ?? "HOST"}`);
@@ -122,11 +126,4 @@ export function sshConfig(cloud: Cloud, folder: string): string {
   ].join("\n");
 }
 
-if (require.main === module) {
-  try {
-    main();
-  } catch (error) {
-    console.error(`error: ${error instanceof Error ? error.message : String(error)}`);
-    process.exitCode = 1;
-  }
-}
+if (require.main === module) program(main);

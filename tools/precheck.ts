@@ -9,6 +9,7 @@ import { placeOf } from "../config/errors";
 import { plainSecrets, sshKeyPair } from "../secrets";
 import { type Access, gather } from "./precheck/gather";
 import { type Finding, judge, type KeyOf } from "./precheck/judge";
+import { program } from "./program";
 import { PROJECT, type StackSecrets, stackName, stackSecrets, stackSource } from "./stack";
 
 /**
@@ -125,9 +126,4 @@ export function table(cloud: Cloud, findings: readonly Finding[]): string {
   ].join("\n");
 }
 
-if (require.main === module) {
-  main().catch((error: unknown) => {
-    console.error(`error: ${error instanceof Error ? error.message : String(error)}`);
-    process.exitCode = 2;
-  });
-}
+if (require.main === module) program(main, 2);

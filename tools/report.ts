@@ -1,6 +1,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { spawnSync } from "node:child_process";
+import { program } from "./program";
 import { LEAST_LIMIT, report } from "./report/markdown";
 import { parsePlan, type Plan } from "./report/plan";
 import { complaint, Room } from "./report/room";
@@ -125,9 +126,4 @@ function ownPlan(stack: string): Plan {
   return parsePlan(stdout, "pulumi preview");
 }
 
-if (require.main === module) {
-  main().catch((error: unknown) => {
-    console.error(`error: ${error instanceof Error ? error.message : String(error)}`);
-    process.exitCode = 1;
-  });
-}
+if (require.main === module) program(main);

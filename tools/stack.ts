@@ -14,11 +14,15 @@ export function cloudFolder(stack: string): string {
   return path.join(ROOT, ".cloud", stack);
 }
 
-/** The stack's name, from the command line or $STACK. */
+/** The stack's name, from the command line or $STACK. Throws where it has no file, as tools/cloud does. */
 export function stackName(): string {
-  return process.argv[2] && !process.argv[2].startsWith("-")
-    ? process.argv[2]
-    : (process.env.STACK ?? "dev");
+  const named = process.argv[2];
+  const stack = named && !named.startsWith("-") ? named : (process.env.STACK ?? "dev");
+  if (!fs.existsSync(path.join(ROOT, `Pulumi.${stack}.yaml`)))
+    throw new Error(
+      `wanted the file Pulumi.${stack}.yaml of the stack ${stack}, found none; write it, or name another stack: STACK=dev`,
+    );
+  return stack;
 }
 
 /** The stack's configuration, by the same door as the program's. */

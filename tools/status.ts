@@ -4,6 +4,7 @@ import { stepDocument } from "../components/step";
 import type { Cloud, HostConfig } from "../config";
 import { Secrets } from "../secrets";
 import { checkOnHost, needHostFiles } from "./hosts";
+import { program } from "./program";
 import { stackCloud, stackName } from "./stack";
 
 /**
@@ -28,13 +29,7 @@ export interface Health {
 async function main(): Promise<void> {
   const stack = stackName();
   const cloud = stackCloud(stack);
-  try {
-    needHostFiles(stack);
-  } catch (error) {
-    console.error(`error: ${(error as Error).message}`);
-    process.exitCode = 1;
-    return;
-  }
+  needHostFiles(stack);
   const wait = option("--wait");
   const end = Date.now() + 1000 * Number(wait ?? 0);
   let health = await cloudHealth(cloud, stack);
@@ -142,4 +137,4 @@ function option(name: string): string | undefined {
   return at < 0 ? undefined : process.argv[at + 1];
 }
 
-if (require.main === module) void main();
+if (require.main === module) program(main);

@@ -1,11 +1,7 @@
+import { program } from "./program";
 import { stackCloud, stackName } from "./stack";
 
 /**
  * tools/valid-config.ts [STACK]: exit code 1, with every mistake on a line of its own, if the stack's configuration has any.
  */
-try {
-  stackCloud(stackName());
-} catch (error) {
-  console.error(`error: ${error instanceof Error ? error.message : String(error)}`);
-  process.exitCode = 1;
-}
+program(() => stackCloud(stackName()));

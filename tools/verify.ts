@@ -17,6 +17,7 @@ import {
 } from "../test/tempest/report";
 import { ensurePython, installed, pythonEnvironment } from "../test/tempest/venv";
 import { OpenStack } from "./openstack";
+import { program } from "./program";
 import { cloudFolder, stackCloud, stackOutputs } from "./stack";
 import {
   dashboardUrl,
@@ -387,14 +388,7 @@ export async function cleanUp(python: string, input: TempestInput): Promise<numb
   return done.status === 0 && left.length === 0 ? 0 : 1;
 }
 
-if (require.main === module) {
-  main().then(
-    (code) => {
-      process.exitCode = code;
-    },
-    (error: unknown) => {
-      console.error(`error: ${error instanceof Error ? error.message : String(error)}`);
-      process.exitCode = 1;
-    },
-  );
-}
+if (require.main === module)
+  program(async () => {
+    process.exitCode = await main();
+  });
