@@ -20,6 +20,7 @@ import {
   seconds,
   sleep,
   Table,
+  tool,
   untilHealthy,
 } from "./lib";
 import { API_KINDS, clearGuests, Pinger, Watch, wantPing } from "./watch";
@@ -213,7 +214,7 @@ async function apply(story: Story, what: string, stays: Guest): Promise<void> {
   const preview = Date.now() - began;
   // Those that stay may still be busy with the loss.
   const said = await eventually("nothing against it", 180, () =>
-    tool(lab, "tools/host-life.ts", ["--ask"]),
+    tool(lab.stack, "tools/host-life.ts", ["--ask"]),
   );
   const watch = await Watch.start(story.lab);
   const pinger = new Pinger(stays.floating);
@@ -238,7 +239,7 @@ async function apply(story: Story, what: string, stays: Guest): Promise<void> {
     .map((kind): [string, number] => [kind, longestGap(watch.samples(kind), event, end)])
     .reduce((a, b) => (b[1] > a[1] ? b : a));
   // Hosts that came need an entry in the files that ssh reads.
-  await tool(lab, "tools/outputs.ts", []);
+  await tool(lab.stack, "tools/outputs.ts");
   const well = await untilHealthy(lab, HEALTHY_SECONDS);
   table.row(
     what,
@@ -267,7 +268,7 @@ async function refusal(lab: Lab): Promise<string> {
     return "not refused";
   };
   const [words, engine] = [
-    await errors(tool(lab, "tools/host-life.ts", [])),
+    await errors(tool(lab.stack, "tools/host-life.ts")),
     await errors(pulumi(lab, ["preview"], 600)),
   ];
   return `${words}; the engine: ${engine}`;
@@ -311,10 +312,6 @@ function remove(hosts: YAMLSeq, name: string): void {
 
 function computes({ cloud }: Lab): string[] {
   return cloud.hosts.filter(({ roles }) => roles.includes("compute")).map(({ name }) => name);
-}
-
-function tool(lab: Lab, file: string, args: readonly string[]): Promise<string> {
-  return run("node", ["--require", "tsx/cjs", file, lab.stack, ...args], 300);
 }
 
 function pulumi(lab: Lab, args: readonly string[], limitSeconds: number): Promise<string> {

@@ -119,6 +119,13 @@ function bmcOffArguments(lab: Lab, host: string): string[] {
   ];
 }
 
+const TOOL_SECONDS = 300;
+
+/** One of tools/ on a stack, for what it prints. */
+export function tool(stack: string, file: string, args: readonly string[] = []): Promise<string> {
+  return run("node", ["--require", "tsx/cjs", file, stack, ...args], TOOL_SECONDS);
+}
+
 /** Run a command while this process goes on with what else it does; its standard output. Throws if it fails. */
 export function run(
   command: string,

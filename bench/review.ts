@@ -18,6 +18,7 @@ import {
   run,
   seconds,
   Table,
+  tool,
   untilHealthy,
 } from "./lib";
 
@@ -194,12 +195,32 @@ async function main(): Promise<void> {
   let wrong = 0;
   try {
     for (const change of changes) wrong += await judge(lab, change, stackFile, table);
+  } catch (error) {
+    wrong++;
+    console.error(`error: ${(error as Error).message}`);
   } finally {
+    await emptied(lab, stackFile);
     for (const [file, text] of originals) fs.writeFileSync(file, text);
     await up(lab.stack);
   }
   console.log(`${wrong} of ${changes.length} reports were wrong`);
   process.exitCode = wrong ? 1 : 0;
+}
+
+/** A compute host that came, and did not go, leaves the list drained or not at all. */
+async function emptied({ stack, cloud }: Lab, stackFile: string): Promise<void> {
+  const added = openLab(stack).cloud.hosts.filter(
+    ({ name, roles, state }) =>
+      roles.includes("compute") &&
+      state !== "drained" &&
+      cloud.hosts.every((each) => each.name !== name),
+  );
+  if (!added.length) return;
+  const document = parseDocument(fs.readFileSync(stackFile, "utf8"));
+  for (const { name } of added)
+    new Stack(document, cloud.project).setOfHost(name, "state", "drained");
+  fs.writeFileSync(stackFile, document.toString());
+  await up(stack);
 }
 
 /** 1 if the report was wrong. */
@@ -281,6 +302,8 @@ async function up(stack: string): Promise<string[]> {
       // The option exists only with this.
       { PULUMI_DEBUG_COMMANDS: "true" },
     );
+    // Hosts that came need an entry in the files that ssh reads.
+    await tool(stack, "tools/outputs.ts");
     const names = engineEvents(fs.readFileSync(log, "utf8")).flatMap(({ resOutputsEvent }) =>
       resOutputsEvent && !QUIET.has(resOutputsEvent.metadata.op)
         ? [nameOf(resOutputsEvent.metadata.urn)]

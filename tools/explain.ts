@@ -299,7 +299,7 @@ async function main(): Promise<void> {
   const [name] = args;
   if (name === undefined || args.length > 1) {
     throw new Error(
-      "wanted one name of a service, a host, a step or a resource; see the head of tools/explain.ts",
+      "wanted one name of a service, a host, a step or a resource: npm run explain -- haproxy",
     );
   }
   const plan =
