@@ -201,18 +201,39 @@ cpu_share() {
   # As much as ten sessions of the machine, each of which the kernel takes for a group of 1024 (autogroup): a host has some
   # forty daemons.
   echo 10240 >"$group/cpu.shares"
-  # Corosync wants realtime, and with RT_GROUP_SCHED a group has none by itself. It takes 3 % of a core, and more for a
-  # moment when the membership changes: 15 % each for six hosts, and what is left for those that come after.
-  if [[ -e $group/cpu.rt_runtime_us ]]; then
-    local budget
-    echo 100000 >"$group/cpu.rt_period_us"
-    for budget in 15000 5000 1000; do
-      if echo "$budget" 2>/dev/null >"$group/cpu.rt_runtime_us"; then break; fi
-    done
-    [[ $(<"$group/cpu.rt_runtime_us") != 0 ]] ||
-      die "host $1: wanted 1 % of a core as realtime, found none left in $root; how much all groups may have is in cpu.rt_runtime_us there"
-  fi
+  realtime_share "$1" "$root" "$group"
   printf '%s' "$group"
+}
+
+# realtime_share HOST ROOT GROUP: Corosync wants realtime, and with RT_GROUP_SCHED a group has none by itself. It takes 3 % of a core,
+# and more for a moment when the membership changes: a quarter of what no other group was given, and at most 15 %. So a second lab
+# beside the first has enough. A host without Corosync asks for none.
+realtime_share() {
+  local host=$1 root=$2 group=$3 left other given period
+  [[ -e $group/cpu.rt_runtime_us ]] && in_image "$host" usr/sbin/corosync || return 0
+  echo 100000 >"$group/cpu.rt_period_us"
+  # All in µs of 100 ms; root's -1 is no limit.
+  left=$(($(<"$root/cpu.rt_runtime_us") * 100000 / $(<"$root/cpu.rt_period_us")))
+  ((left >= 0)) || left=100000
+  for other in "$root"/*/cpu.rt_runtime_us; do
+    [[ $other != "$group/cpu.rt_runtime_us" ]] || continue
+    # It may be gone by now.
+    if read -r given <"$other" && read -r period <"${other%/*}/cpu.rt_period_us"; then
+      left=$((left - given * 100000 / period))
+    fi
+  done 2>/dev/null
+  given=$((left / 4 < 15000 ? left / 4 : 15000))
+  { ((given >= 1000)) && echo "$given" >"$group/cpu.rt_runtime_us"; } 2>/dev/null ||
+    die "host $host: wanted 1 % of a core as realtime for Corosync, found ${left} µs of each 100 ms left in $root; power off hosts of other labs, or raise cpu.rt_runtime_us there"
+}
+
+# in_image HOST PATH: whether one of the images the host's disk is built on has that file.
+in_image() {
+  local lower
+  for lower in $(tr ':' ' ' <"$LABDIR/hosts/$1/lower"); do
+    [[ ! -e $lower/$2 ]] || return 0
+  done
+  return 1
 }
 
 # cpu_v1: mount point of the v1 cpu hierarchy; fails if there is none.

@@ -145,9 +145,9 @@ network_delete() {
     return
   fi
   lock_dir "$LABDIR" 60 "lab $LAB"
-  local hosts
-  hosts=$(lab_hosts | tr '\n' ' ')
-  [[ -z $hosts ]] || die "lab $LAB: wanted no host left, found ${hosts% }; delete the hosts first, or everything: lab destroy $LAB"
+  local host
+  # The network is the last to go: of a host that is still here the state knows nothing, for its creation was cut off.
+  for host in $(lab_hosts); do host_delete "$host"; done
   lab_remove
   echo "deleted: network of lab $LAB"
 }
