@@ -11,6 +11,8 @@ const NETWORK = "network";
 const VOLUME = "volumev3";
 /** The account of the test image. */
 const USER = "debian";
+/** Of each server that is not reached. */
+const CONSOLE_LINES = 80;
 
 interface Named {
   readonly id: string;
@@ -145,6 +147,40 @@ export class Guests {
       await this.ssh(floating, "true", 20);
       return true;
     });
+  }
+
+  /** What there is to see of servers that are not reached, before they are gone: where they and their gateway are, and their consoles. */
+  async evidence(): Promise<string> {
+    const { api } = this;
+    const servers = (await api.get<Named[]>(COMPUTE, "/servers", "servers")).filter(({ name }) =>
+      name.startsWith(`${this.prefix}-`),
+    );
+    const ports = await api.get<Json[]>(NETWORK, "/v2.0/ports", "ports");
+    const consoles = await Promise.all(
+      servers.map(async ({ id, name }) => {
+        const output = await api
+          .post<string>(COMPUTE, `/servers/${id}/action`, "output", {
+            "os-getConsoleOutput": { length: CONSOLE_LINES },
+          })
+          .catch((error: unknown) => `no console: ${String(error)}`);
+        return `== console of ${name}\n${output}`;
+      }),
+    );
+    const lines = ports.map((port) =>
+      [
+        ...[port.device_owner, port.status, port["binding:host_id"], port.mac_address],
+        JSON.stringify(port.fixed_ips),
+      ].join("  "),
+    );
+    const neighbours = spawnSync("ip", ["neighbour"], { encoding: "utf8" }).stdout;
+    return [
+      "== ports: owner, status, host, MAC, addresses",
+      ...lines,
+      "== who this machine knows",
+      neighbours,
+      ...consoles,
+      "",
+    ].join("\n");
   }
 
   /** Run a command in a guest; its standard output. */

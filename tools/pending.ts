@@ -7,10 +7,11 @@ import { stackCloud, stackName } from "./stack";
 /**
  * tools/pending.ts [STACK]: remove from the cloud what a pulumi that was killed had begun to make there and did not note.
  * Its state says so ("pending operations"). Left there, the next `up` would meet it as a conflict (HTTP 409), and nobody
- * would ever own it. `npm run up` does this by itself.
+ * would ever own it. Steps that were cut off are repeated anyway. So both are forgotten then, or each plan would begin with a
+ * warning. `npm run up` does this by itself.
  */
 
-interface Pending {
+export interface Pending {
   readonly type: string;
   readonly resource: { readonly urn: string; readonly type: string; readonly inputs: Json };
 }
@@ -70,9 +71,13 @@ export function matching(list: readonly Json[], inputs: Json, like: Finder[3]): 
 async function main(): Promise<void> {
   const stack = stackName();
   const pending = pendingCreates(stack).filter(({ resource }) => resource.type in FINDERS);
-  if (pending.length === 0) return;
+  if (pending.length) await removeFromCloud(stack, pending);
+  forget(stack);
+}
+
+async function removeFromCloud(stack: string, pending: readonly Pending[]): Promise<void> {
   const cloud = stackCloud(stack);
-  const seed = pulumi("config", "get", "openstack-ha:seed", "--stack", stack).trim();
+  const seed = pulumi(["config", "get", "openstack-ha:seed", "--stack", stack]).trim();
   const login = {
     authUrl: keystoneUrl(cloud, "public"),
     user: "admin",
@@ -92,19 +97,47 @@ async function main(): Promise<void> {
   }
 }
 
-function pendingCreates(stack: string): Pending[] {
-  const state = JSON.parse(pulumi("stack", "export", "--stack", stack)) as {
-    deployment?: { pending_operations?: Pending[] };
-  };
-  return (state.deployment?.pending_operations ?? []).filter(({ type }) => type === "creating");
+interface State {
+  deployment?: { pending_operations?: Pending[] };
 }
 
-function pulumi(...args: string[]): string {
+function stateOf(stack: string): State {
+  return JSON.parse(pulumi(["stack", "export", "--stack", stack])) as State;
+}
+
+function pendingCreates(stack: string): Pending[] {
+  return operations(stateOf(stack)).filter(({ type }) => type === "creating");
+}
+
+function operations({ deployment }: State): Pending[] {
+  return deployment?.pending_operations ?? [];
+}
+
+/** What is not forgotten: creations of what this program can neither find nor repeat, and what was begun otherwise. */
+export function kept(pending: readonly Pending[]): Pending[] {
+  return pending.filter(
+    ({ type, resource }) =>
+      type !== "creating" || !(resource.type in FINDERS || resource.type.startsWith("command:")),
+  );
+}
+
+/** Secrets stay encrypted on the way. */
+function forget(stack: string): void {
+  const state = stateOf(stack);
+  const before = operations(state);
+  const after = kept(before);
+  if (!state.deployment || after.length === before.length) return;
+  state.deployment.pending_operations = after;
+  pulumi(["stack", "import", "--stack", stack], JSON.stringify(state));
+}
+
+function pulumi(args: readonly string[], input = ""): string {
   return execFileSync("pulumi", args, {
     encoding: "utf8",
+    input,
     // A state has some megabytes.
     maxBuffer: 1 << 28,
-    stdio: ["ignore", "pipe", "inherit"],
+    stdio: ["pipe", "pipe", "inherit"],
   });
 }
 

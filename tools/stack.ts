@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { parse } from "yaml";
@@ -132,13 +132,16 @@ export interface Outputs {
 }
 
 function pulumi(...args: string[]): string {
-  return execFileSync("pulumi", args, {
+  const { status, stdout, error } = spawnSync("pulumi", args, {
     cwd: ROOT,
     encoding: "utf8",
     // A state has some megabytes.
     maxBuffer: 1 << 28,
     stdio: ["ignore", "pipe", "inherit"],
   });
+  if (error) throw error;
+  if (status !== 0) throw new Error(`pulumi ${args[0]} failed, see its own words above`);
+  return stdout;
 }
 
 function scalar(value: string | undefined): unknown {

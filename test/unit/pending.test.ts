@@ -1,5 +1,5 @@
 import test from "ava";
-import { matching } from "../../tools/pending";
+import { kept, matching, type Pending } from "../../tools/pending";
 
 test("only what was to be made is taken for what a killed run has left", (t) => {
   const list = [
@@ -21,4 +21,23 @@ test("only what was to be made is taken for what a killed run has left", (t) => 
     ["4"],
   );
   t.deepEqual(matching(list, { name: "demo" }, { name: "name" }), []);
+});
+
+test("what is repeated or was removed is forgotten, and nothing else", (t) => {
+  const operation = (type: string, of: string): Pending => ({
+    type,
+    resource: { urn: `urn:${of}`, type: of, inputs: {} },
+  });
+  const others = [
+    operation("creating", "openstack:identity/roleAssignment:RoleAssignment"),
+    operation("deleting", "command:remote:Command"),
+  ];
+  t.deepEqual(
+    kept([
+      operation("creating", "command:remote:Command"),
+      ...others,
+      operation("creating", "openstack:images/image:Image"),
+    ]),
+    others,
+  );
 });
