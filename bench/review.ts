@@ -199,12 +199,21 @@ async function main(): Promise<void> {
     wrong++;
     console.error(`error: ${(error as Error).message}`);
   } finally {
-    await emptied(lab, stackFile);
-    for (const [file, text] of originals) fs.writeFileSync(file, text);
+    try {
+      await emptied(lab, stackFile);
+    } finally {
+      for (const [file, text] of originals) fs.writeFileSync(file, text);
+    }
     await up(lab.stack);
   }
   console.log(`${wrong} of ${changes.length} reports were wrong`);
   process.exitCode = wrong ? 1 : 0;
+}
+
+function editStack(file: string, { project }: Cloud, change: (stack: Stack) => void): void {
+  const document = parseDocument(fs.readFileSync(file, "utf8"));
+  change(new Stack(document, project));
+  fs.writeFileSync(file, document.toString());
 }
 
 /** A compute host that came, and did not go, leaves the list drained or not at all. */
@@ -216,10 +225,9 @@ async function emptied({ stack, cloud }: Lab, stackFile: string): Promise<void> 
       cloud.hosts.every((each) => each.name !== name),
   );
   if (!added.length) return;
-  const document = parseDocument(fs.readFileSync(stackFile, "utf8"));
-  for (const { name } of added)
-    new Stack(document, cloud.project).setOfHost(name, "state", "drained");
-  fs.writeFileSync(stackFile, document.toString());
+  editStack(stackFile, cloud, (file) => {
+    for (const { name } of added) file.setOfHost(name, "state", "drained");
+  });
   await up(stack);
 }
 
@@ -237,11 +245,10 @@ async function judge(
       const file = path.join(ROOT, edit.file);
       fs.writeFileSync(file, edit.text(fs.readFileSync(file, "utf8")));
     }
-    const document = parseDocument(fs.readFileSync(stackFile, "utf8"));
-    const stack = new Stack(document, lab.cloud.project);
-    for (const [key, value] of Object.entries(set)) stack.set(key, value);
-    configure?.(stack);
-    fs.writeFileSync(stackFile, document.toString());
+    editStack(stackFile, lab.cloud, (stack) => {
+      for (const [key, value] of Object.entries(set)) stack.set(key, value);
+      configure?.(stack);
+    });
     let start = Date.now();
     const { plan, notes } = await between(lab.stack, base);
     const text = report(plan, { stack: lab.stack, notes, limit: NO_LIMIT });

@@ -39,10 +39,16 @@ async function main(): Promise<void> {
     say("network, router, security group and key are there");
     const [one, two] = await Promise.all([guests.boot("one"), guests.boot("two")]);
     say(`two servers run, at ${one.floating} and ${two.floating}`);
-    const volume = await guests.volume("volume");
-    const failed = (
-      await Promise.allSettled([one, two].map((each) => guests.reached(each, REACHED_SECONDS)))
-    ).flatMap((each) => (each.status === "rejected" ? [(each.reason as Error).message] : []));
+    const [volume, ...answers] = await Promise.all([
+      guests.volume("volume"),
+      ...[one, two].map((each) =>
+        guests.reached(each, REACHED_SECONDS).then(
+          () => [],
+          (error: unknown) => [(error as Error).message],
+        ),
+      ),
+    ]);
+    const failed = answers.flat();
     if (failed.length) {
       const file = path.join(cloudFolder(stack), "first-server.txt");
       fs.writeFileSync(file, await guests.evidence(), { mode: 0o600 });

@@ -36,6 +36,14 @@ export class Guests {
     private readonly prefix: string,
   ) {}
 
+  private ours(list: readonly Named[]): Named[] {
+    return list.filter(({ name }) => name.startsWith(`${this.prefix}-`));
+  }
+
+  private async servers(): Promise<Named[]> {
+    return this.ours(await this.api.get<Named[]>(COMPUTE, "/servers", "servers"));
+  }
+
   private name(what: string): string {
     return `${this.prefix}-${what}`;
   }
@@ -152,9 +160,7 @@ export class Guests {
   /** What there is to see of servers that are not reached, before they are gone: where they and their gateway are, and their consoles. */
   async evidence(): Promise<string> {
     const { api } = this;
-    const servers = (await api.get<Named[]>(COMPUTE, "/servers", "servers")).filter(({ name }) =>
-      name.startsWith(`${this.prefix}-`),
-    );
+    const servers = await this.servers();
     const ports = await api.get<Json[]>(NETWORK, "/v2.0/ports", "ports");
     const consoles = await Promise.all(
       servers.map(async ({ id, name }) => {
@@ -251,8 +257,6 @@ export class Guests {
   /** Remove all that has the prefix, whoever made it, and wait until it is gone. */
   async clear(): Promise<void> {
     const { api } = this;
-    const ours = <T extends Named>(list: readonly T[]): T[] =>
-      list.filter(({ name }) => name.startsWith(`${this.prefix}-`));
     const project = `project_id=${api.projectId}`;
     const floating = await api.get<(Named & { description: string })[]>(
       NETWORK,
@@ -262,14 +266,12 @@ export class Guests {
     for (const each of floating.filter(({ description }) => description === this.name("address"))) {
       await api.remove(NETWORK, `/v2.0/floatingips/${each.id}`);
     }
-    const servers = async (): Promise<Named[]> =>
-      ours(await api.get<Named[]>(COMPUTE, "/servers", "servers"));
-    for (const { id } of await servers()) await api.remove(COMPUTE, `/servers/${id}`);
+    for (const { id } of await this.servers()) await api.remove(COMPUTE, `/servers/${id}`);
     await eventually("the servers gone", 180, async () =>
-      (await servers()).length === 0 ? true : undefined,
+      (await this.servers()).length === 0 ? true : undefined,
     );
     const volumes = async (): Promise<Named[]> =>
-      ours(await api.get<Named[]>(VOLUME, "/volumes", "volumes"));
+      this.ours(await api.get<Named[]>(VOLUME, "/volumes", "volumes"));
     for (const { id } of await volumes()) {
       await eventually(`volume ${id} removable`, 120, async () => {
         await api.remove(VOLUME, `/volumes/${id}`);
@@ -279,8 +281,10 @@ export class Guests {
     await eventually("the volumes gone", 180, async () =>
       (await volumes()).length === 0 ? true : undefined,
     );
-    const subnets = ours(await api.get<Named[]>(NETWORK, `/v2.0/subnets?${project}`, "subnets"));
-    for (const router of ours(
+    const subnets = this.ours(
+      await api.get<Named[]>(NETWORK, `/v2.0/subnets?${project}`, "subnets"),
+    );
+    for (const router of this.ours(
       await api.get<Named[]>(NETWORK, `/v2.0/routers?${project}`, "routers"),
     )) {
       for (const subnet of subnets) {
@@ -292,12 +296,12 @@ export class Guests {
       }
       await api.remove(NETWORK, `/v2.0/routers/${router.id}`);
     }
-    for (const { id } of ours(
+    for (const { id } of this.ours(
       await api.get<Named[]>(NETWORK, `/v2.0/networks?${project}`, "networks"),
     )) {
       await api.remove(NETWORK, `/v2.0/networks/${id}`);
     }
-    for (const { id } of ours(
+    for (const { id } of this.ours(
       await api.get<Named[]>(NETWORK, `/v2.0/security-groups?${project}`, "security_groups"),
     )) {
       await api.remove(NETWORK, `/v2.0/security-groups/${id}`);

@@ -1,8 +1,7 @@
-import { execFileSync } from "node:child_process";
 import { keystoneUrl } from "../components/openstack/oslo";
 import { plainSecrets } from "../secrets";
 import { eventually, type Json, OpenStack } from "./openstack";
-import { stackCloud, stackName } from "./stack";
+import { pulumi, stackCloud, stackName } from "./stack";
 
 /**
  * tools/pending.ts [STACK]: remove from the cloud what a pulumi that was killed had begun to make there and did not note.
@@ -70,9 +69,19 @@ export function matching(list: readonly Json[], inputs: Json, like: Finder[3]): 
 
 async function main(): Promise<void> {
   const stack = stackName();
-  const pending = pendingCreates(stack).filter(({ resource }) => resource.type in FINDERS);
-  if (pending.length) await removeFromCloud(stack, pending);
-  forget(stack);
+  const state = JSON.parse(pulumi(["stack", "export", "--stack", stack])) as {
+    deployment?: { pending_operations?: Pending[] };
+  };
+  const pending = state.deployment?.pending_operations ?? [];
+  const made = pending.filter(
+    ({ type, resource }) => type === "creating" && resource.type in FINDERS,
+  );
+  if (made.length) await removeFromCloud(stack, made);
+  const left = kept(pending);
+  if (!state.deployment || left.length === pending.length) return;
+  state.deployment.pending_operations = left;
+  // Secrets are encrypted in it.
+  pulumi(["stack", "import", "--stack", stack], JSON.stringify(state));
 }
 
 async function removeFromCloud(stack: string, pending: readonly Pending[]): Promise<void> {
@@ -97,48 +106,12 @@ async function removeFromCloud(stack: string, pending: readonly Pending[]): Prom
   }
 }
 
-interface State {
-  deployment?: { pending_operations?: Pending[] };
-}
-
-function stateOf(stack: string): State {
-  return JSON.parse(pulumi(["stack", "export", "--stack", stack])) as State;
-}
-
-function pendingCreates(stack: string): Pending[] {
-  return operations(stateOf(stack)).filter(({ type }) => type === "creating");
-}
-
-function operations({ deployment }: State): Pending[] {
-  return deployment?.pending_operations ?? [];
-}
-
 /** What is not forgotten: creations of what this program can neither find nor repeat, and what was begun otherwise. */
 export function kept(pending: readonly Pending[]): Pending[] {
   return pending.filter(
     ({ type, resource }) =>
       type !== "creating" || !(resource.type in FINDERS || resource.type.startsWith("command:")),
   );
-}
-
-/** Secrets stay encrypted on the way. */
-function forget(stack: string): void {
-  const state = stateOf(stack);
-  const before = operations(state);
-  const after = kept(before);
-  if (!state.deployment || after.length === before.length) return;
-  state.deployment.pending_operations = after;
-  pulumi(["stack", "import", "--stack", stack], JSON.stringify(state));
-}
-
-function pulumi(args: readonly string[], input = ""): string {
-  return execFileSync("pulumi", args, {
-    encoding: "utf8",
-    input,
-    // A state has some megabytes.
-    maxBuffer: 1 << 28,
-    stdio: ["pipe", "pipe", "inherit"],
-  });
 }
 
 if (require.main === module) {

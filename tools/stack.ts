@@ -32,7 +32,7 @@ export function stackCloud(stack: string): Cloud {
 
 /** The stack's options as they are written, without secrets. */
 export function stackSource(stack: string): Source {
-  const all = JSON.parse(pulumi("config", "--json", "--stack", stack)) as StackConfig;
+  const all = JSON.parse(pulumi(["config", "--json", "--stack", stack])) as StackConfig;
   return withInventoryFile(
     options(all, ({ secret }) => !secret),
     ROOT,
@@ -42,7 +42,7 @@ export function stackSource(stack: string): Source {
 /** The stack's secret options, in clear. */
 export function stackSecrets(stack: string): StackSecrets {
   const all = JSON.parse(
-    pulumi("config", "--json", "--show-secrets", "--stack", stack),
+    pulumi(["config", "--json", "--show-secrets", "--stack", stack]),
   ) as StackConfig;
   return options(all, ({ secret }) => secret);
 }
@@ -86,7 +86,7 @@ export function fileCloud(stack: string): Cloud {
 /** The stack's outputs, secrets in clear. */
 export function stackOutputs(stack: string): Outputs {
   return JSON.parse(
-    pulumi("stack", "output", "--json", "--show-secrets", "--stack", stack),
+    pulumi(["stack", "output", "--json", "--show-secrets", "--stack", stack]),
   ) as Outputs;
 }
 
@@ -107,7 +107,7 @@ export interface StateResource {
 /** What was applied last, secrets in clear. */
 export function stackState(stack: string): StateResource[] {
   const { deployment } = JSON.parse(
-    pulumi("stack", "export", "--show-secrets", "--stack", stack),
+    pulumi(["stack", "export", "--show-secrets", "--stack", stack]),
   ) as { deployment: { resources?: StateResource[] } };
   return (deployment.resources ?? []).filter((each) => !each.delete);
 }
@@ -131,13 +131,15 @@ export interface Outputs {
   readonly endpoints: Readonly<Record<string, string>>;
 }
 
-function pulumi(...args: string[]): string {
+/** What a pulumi command prints; what it complains of goes to this process's own errors. */
+export function pulumi(args: readonly string[], input = ""): string {
   const { status, stdout, error } = spawnSync("pulumi", args, {
     cwd: ROOT,
     encoding: "utf8",
+    input,
     // A state has some megabytes.
     maxBuffer: 1 << 28,
-    stdio: ["ignore", "pipe", "inherit"],
+    stdio: ["pipe", "pipe", "inherit"],
   });
   if (error) throw error;
   if (status !== 0) throw new Error(`pulumi ${args[0]} failed, see its own words above`);

@@ -207,10 +207,11 @@ cpu_share() {
 
 # realtime_share HOST ROOT GROUP: Corosync wants realtime, and with RT_GROUP_SCHED a group has none by itself. It takes 3 % of a core,
 # and more for a moment when the membership changes: a quarter of what no other group was given, and at most 15 %. So a second lab
-# beside the first has enough. A host without Corosync asks for none.
+# beside the first has enough. A host without Corosync gets 1 %.
 realtime_share() {
-  local host=$1 root=$2 group=$3 left other given period
-  [[ -e $group/cpu.rt_runtime_us ]] && in_image "$host" usr/sbin/corosync || return 0
+  local host=$1 root=$2 group=$3 left other given period most=1000
+  [[ -e $group/cpu.rt_runtime_us ]] || return 0
+  ! in_image "$host" usr/sbin/corosync || most=15000
   echo 100000 >"$group/cpu.rt_period_us"
   # All in µs of 100 ms; root's -1 is no limit.
   left=$(($(<"$root/cpu.rt_runtime_us") * 100000 / $(<"$root/cpu.rt_period_us")))
@@ -222,9 +223,9 @@ realtime_share() {
       left=$((left - given * 100000 / period))
     fi
   done 2>/dev/null
-  given=$((left / 4 < 15000 ? left / 4 : 15000))
+  given=$((left / 4 < most ? left / 4 : most))
   { ((given >= 1000)) && echo "$given" >"$group/cpu.rt_runtime_us"; } 2>/dev/null ||
-    die "host $host: wanted 1 % of a core as realtime for Corosync, found ${left} µs of each 100 ms left in $root; power off hosts of other labs, or raise cpu.rt_runtime_us there"
+    die "host $host: wanted 1 % of a core as realtime, found ${left} µs of each 100 ms left in $root; power off hosts of other labs, or raise cpu.rt_runtime_us there"
 }
 
 # in_image HOST PATH: whether one of the images the host's disk is built on has that file.

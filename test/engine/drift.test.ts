@@ -12,7 +12,7 @@ import {
 } from "../fixtures/config/fixtures";
 import { finish, type Outcome as Said } from "../unit/support/runner";
 import { type Outcome, Project, SEED } from "./support/engine";
-import { story, World, worldProblem } from "./support/world";
+import { problem, story, World } from "./support/world";
 
 // Drift and its repair with the real engine, real SSH servers and the real runner on each host: it brings files and secrets,
 // in a folder of each host's own, and runs no script. What scripts see of a host is in lib.test.ts and in bench/drift.ts.
@@ -25,7 +25,7 @@ let project: Project;
 let world: World;
 
 test.before(async () => {
-  if (worldProblem() !== undefined) return;
+  if (problem !== undefined) return;
   project = await Project.open(STACK);
   world = await World.open(project, cloud, { runner: true });
   await configure(options);

@@ -7,7 +7,7 @@ import {
   type Options,
 } from "../fixtures/config/fixtures";
 import { Project, SEED, type Outcome } from "./support/engine";
-import { story, World, worldProblem, type Received } from "./support/world";
+import { problem, story, World, type Received } from "./support/world";
 
 // What the engine does when the list of hosts changes: with the real plugins, where hosts only take note of what they are sent.
 
@@ -30,7 +30,7 @@ let project: Project;
 let world: World;
 
 test.before(async () => {
-  if (worldProblem() !== undefined) return;
+  if (problem !== undefined) return;
   project = await Project.open(STACK);
   world = await World.open(project, cloud);
 });

@@ -9,7 +9,7 @@ import {
 } from "../fixtures/config/fixtures";
 import { SERVICES, servicesIn } from "../../catalogue";
 import { nameOf, Project, SEED, tellTales, type Outcome } from "./support/engine";
-import { story, World, worldProblem, type Received } from "./support/world";
+import { problem, story, World, type Received } from "./support/world";
 
 // The life of a stack in the real engine with the real plugins, where hosts only take note of what they are sent: what runs,
 // in which order, how often, and what is kept of it.
@@ -26,7 +26,7 @@ let world: World;
 let said = "";
 
 test.before(async () => {
-  if (worldProblem() !== undefined) return;
+  if (problem !== undefined) return;
   project = await Project.open(STACK);
   world = await World.open(project, cloud);
 });

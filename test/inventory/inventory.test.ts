@@ -4,6 +4,7 @@ import { parse, stringify } from "yaml";
 import { openLab, untilHealthy } from "../../bench/lib";
 import { Scratch } from "../../bench/scratch";
 import type { Finding } from "../../tools/precheck/judge";
+import { withoutSecrets } from "../../tools/report/room";
 import { type Options, stackFileText } from "../fixtures/config/fixtures";
 import { SEED } from "../engine/support/engine";
 import { machineState, type Residue } from "../lab/support/machine";
@@ -64,8 +65,13 @@ test.after.always(async () => {
 async function withOptions<T>(changed: Options, work: () => Promise<T>): Promise<T> {
   const held = fs.readFileSync(metal.config, "utf8");
   const all = parse(held) as { config: object };
+  const { config: plain } = parse(withoutSecrets(held)) as { config: object };
+  const secrets = Object.entries(all.config).filter(([key]) => !(key in plain));
   const { config } = parse(stackFileText(changed)) as { config: object };
-  fs.writeFileSync(metal.config, stringify({ ...all, config: { ...all.config, ...config } }));
+  fs.writeFileSync(
+    metal.config,
+    stringify({ ...all, config: { ...config, ...Object.fromEntries(secrets) } }),
+  );
   try {
     return await work();
   } finally {

@@ -30,14 +30,15 @@ export interface Received {
   readonly ended: bigint;
 }
 
-/** Tests that are one story in a world, which are left out, and it is said why, where there can be none. */
-export const story = worldProblem() === undefined ? test.serial : test.serial.skip;
+/** Why there can be no world on this machine. */
+export const problem = worldProblem();
 
-if (worldProblem() !== undefined)
-  process.stderr.write(`# ${test.meta.file} is left out: ${worldProblem()!}\n`);
+/** Tests that are one story in a world; they are left out, and it is said why, where there can be none. */
+export const story = problem === undefined ? test.serial : test.serial.skip;
 
-/** Why there can be none on this machine. */
-export function worldProblem(): string | undefined {
+if (problem !== undefined) process.stderr.write(`# ${test.meta.file} is left out: ${problem}\n`);
+
+function worldProblem(): string | undefined {
   if (process.getuid?.() !== 0) return "network namespaces need root";
   if (!fs.existsSync("/usr/sbin/sshd")) return "sshd is not installed";
   return undefined;
