@@ -32,6 +32,8 @@ const COUNTED = ["controller", "storage"] as const;
 /** Services that need a majority of the controllers. */
 const BY_MAJORITY: readonly string[] = ["pacemaker", "mariadb", "rabbitmq", "ovn"];
 
+const JOINS = ", and it joins the others' clusters, which was not tried on a running cloud";
+
 /** The hosts of a state, by name. */
 export function knownHosts(resources: readonly StateResource[]): KnownHost[] {
   return resources
@@ -44,7 +46,10 @@ export function knownHosts(resources: readonly StateResource[]): KnownHost[] {
 }
 
 /** What a configuration makes of the hosts that there are. Pure. */
-export function hostLife(known: readonly KnownHost[], { hosts }: Pick<Cloud, "hosts">): HostLife {
+export function hostLife(
+  known: readonly KnownHost[],
+  { backend, hosts }: Pick<Cloud, "backend" | "hosts">,
+): HostLife {
   // A stack that was never deployed, or not with a program that notes its hosts.
   if (known.length === 0) return { lines: [], refusals: [], rebuilt: [] };
   const before = new Map(known.map((host) => [host.name, host]));
@@ -71,9 +76,7 @@ export function hostLife(known: readonly KnownHost[], { hosts }: Pick<Cloud, "ho
   for (const host of added) {
     lines.push(
       `${host.name} is new (${host.roles.join(", ")}); the others learn its name${
-        isCounted(host)
-          ? ", and join it to their clusters, which was not tried on a running cloud"
-          : ""
+        isCounted(host) ? JOINS : ""
       }`,
     );
   }
@@ -85,6 +88,25 @@ export function hostLife(known: readonly KnownHost[], { hosts }: Pick<Cloud, "ho
         ? `${host.name} is drained: its guests move to ${others(host, "compute")}, those that run without a stop, one after the other; then its services stop`
         : `${host.name} is in service again, and gets new guests; those that it had stay where they are`,
     );
+  }
+  for (const host of hosts) {
+    const former = before.get(host.name)?.roles ?? host.roles;
+    const less = former.filter((role) => !host.roles.includes(role));
+    const more = host.roles.filter((role) => !former.includes(role));
+    if (less.length > 0)
+      refusals.push(
+        `hosts: ${host.name} has no role ${less.join(", ")} any more, and what that runs there would go on without being looked after, with nothing to take over from it; put the role back`,
+      );
+    if (more.length > 0 && backend === "lab")
+      refusals.push(
+        `hosts: ${host.name} gets the role ${more.join(", ")}, and the disk of a lab's host is made for its roles; give the role to a new host`,
+      );
+    else if (more.length > 0)
+      lines.push(
+        `${host.name} gets the role ${more.join(", ")}: its services are installed and started there${
+          isCounted({ roles: more }) ? JOINS : ""
+        }`,
+      );
   }
   for (const host of removed) {
     if (host.state === "drained") {

@@ -74,6 +74,22 @@ test("a controller that is not in the list any more is refused", (t) => {
   t.regex(refusals[0]!, /ctl4 .*majority.*put it back/);
 });
 
+test("a role that leaves a host is refused; one that comes is told, and refused where the disk is made for the others", (t) => {
+  const moved = changed((options) => {
+    set(options, "hosts[2].roles", ["controller", "network"]);
+    set(options, "hosts[4].roles", ["compute", "storage"]);
+  });
+  const cloud = cloudOf(moved);
+  const [lost, gained] = hostLife(known, cloud).refusals;
+  t.regex(lost ?? "", /^hosts: ctl3 has no role storage any more, .*; put the role back$/);
+  t.regex(gained ?? "", /^hosts: cmp2 gets the role storage, .* lab's host .*; give the role to a new host$/);
+  const { lines, refusals } = hostLife(known, { ...cloud, backend: "inventory" });
+  t.deepEqual(refusals, [lost]);
+  t.deepEqual(lines, [
+    "cmp2 gets the role storage: its services are installed and started there, and it joins the others' clusters, which was not tried on a running cloud",
+  ]);
+});
+
 test("one controller begins anew: what is left is told; two at once are refused, and so is counting down", (t) => {
   const one = changed((options) => {
     set(options, "hosts[1].rebuild", 2);
