@@ -22,6 +22,8 @@ export interface Frontend {
   readonly costlyCheck?: boolean;
   /** A name for the check's Host header, where the server answers to no other. */
   readonly checkHost?: "vip";
+  /** Where the public VIP offers it by TLS, if not at the same port; who asks in clear is sent there. */
+  readonly tlsPort?: number;
   /** Requests that last: image data, consoles. */
   readonly patient?: boolean;
 }
@@ -182,7 +184,7 @@ const ENTRIES = [
     secrets: [],
     takeUp: [
       {
-        files: ["/etc/haproxy/haproxy.cfg"],
+        files: ["/etc/haproxy/certs/public.pem", "/etc/haproxy/haproxy.cfg"],
         how: "reloads",
         what: "HAProxy",
         turns: false,
@@ -854,6 +856,7 @@ const ENTRIES = [
         mode: "http",
         check: "/horizon/auth/login/",
         checkHost: "vip",
+        tlsPort: 443,
         observed: true,
         costlyCheck: true,
       },

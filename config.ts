@@ -3,7 +3,8 @@ import type { Cloud, HostConfig, Names, Role, SecretInputs } from "./config/clou
 import { ConfigError } from "./config/errors";
 import { once } from "./config/once";
 import { parseSource } from "./config/parse";
-import { withInventoryFile } from "./config/source";
+import { secretOptions } from "./config/schema";
+import { withFiles } from "./config/source";
 
 /**
  * The only door to configuration: nothing else reads `pulumi.Config`.
@@ -15,8 +16,8 @@ import { withInventoryFile } from "./config/source";
 export type * from "./config/cloud";
 export { ConfigError } from "./config/errors";
 export { parseCloud, parseSource } from "./config/parse";
-export { type Source, withInventoryFile } from "./config/source";
-export { networkNames, roles } from "./config/schema";
+export { type Source, withFiles } from "./config/source";
+export { networkNames, roles, secretOptions } from "./config/schema";
 
 /** The hosts that have a role, by id. */
 export function hostsWith(cloud: Pick<Cloud, "hosts">, role: Role): readonly HostConfig[] {
@@ -61,9 +62,9 @@ function givenPasswords(cloud: Pick<Cloud, "backend" | "hosts">): readonly strin
 export function loadCloud(): Cloud {
   const names = currentNames();
   const raw = readStack(names.project);
-  const cloud = parseSource(withInventoryFile(raw), names);
+  const cloud = parseSource(withFiles(raw), names);
   // Pulumi decrypts before it hands over, so only this tells an encrypted value from one in clear text.
-  const exposed = ["seed", "secrets", "sshPrivateKey"].filter(
+  const exposed = secretOptions.filter(
     (key) => key in raw && !isStoredAsSecret(`${names.project}:${key}`),
   );
   if (exposed.length > 0) {
@@ -92,7 +93,7 @@ export function loadCloud(): Cloud {
  */
 export function loadSecretInputs(): SecretInputs {
   const names = currentNames();
-  const { seed, secrets, sshPrivateKey } = readStack(names.project);
+  const { seed, secrets, sshPrivateKey, tlsPrivateKey } = readStack(names.project);
   if (seed === undefined && !pulumi.runtime.isDryRun()) {
     throw new ConfigError(names, [
       {
@@ -108,6 +109,7 @@ export function loadSecretInputs(): SecretInputs {
       Object.entries({
         ...(secrets as Record<string, string> | undefined),
         ...(sshPrivateKey === undefined ? {} : { "ssh-deployer": sshPrivateKey as string }),
+        ...(tlsPrivateKey === undefined ? {} : { "tls-public": tlsPrivateKey as string }),
       }).map(([name, value]) => [name, pulumi.secret(value)]),
     ),
   };

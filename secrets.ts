@@ -298,6 +298,32 @@ function sshString(value: string | Buffer): Buffer {
   return Buffer.concat([length, bytes]);
 }
 
+/** A pair on P-256, which every browser knows; in PKCS #8 as PEM. */
+export function tlsKey(key: DerivationKey): string {
+  const curve = crypto.createECDH("prime256v1");
+  // 16 bytes more than the order has: reduced by it, no number is likelier (FIPS 186-5, A.2.1).
+  const bytes = BigInt(`0x${deriveBytes(key, 48).toString("hex")}`);
+  curve.setPrivateKey(((bytes % (P256_ORDER - 1n)) + 1n).toString(16).padStart(64, "0"), "hex");
+  const point = curve.getPublicKey();
+  const coordinate = (start: number): string =>
+    point.subarray(start, start + 32).toString("base64url");
+  const jwk = {
+    kty: "EC",
+    crv: "P-256",
+    // The point is its kind, x and y.
+    x: coordinate(1),
+    y: coordinate(33),
+    d: Buffer.from(curve.getPrivateKey("hex").padStart(64, "0"), "hex").toString("base64url"),
+  };
+  return crypto
+    .createPrivateKey({ key: jwk, format: "jwk" })
+    .export({ format: "pem", type: "pkcs8" })
+    .toString();
+}
+
+/** FIPS 186-5 (SP 800-186, 3.2.1.3). */
+const P256_ORDER = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n;
+
 /** The text of a secret by its kind. */
 export function deriveText(key: DerivationKey, entry: SecretEntry): string {
   switch (entry.kind) {
@@ -308,6 +334,8 @@ export function deriveText(key: DerivationKey, entry: SecretEntry): string {
       return fernetKey(key);
     case "cephx":
       return cephxKey(key);
+    case "tls":
+      return tlsKey(key);
     case "ssh":
     case "ssh-public":
       return sshKeyPair(key).privateKey;

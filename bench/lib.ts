@@ -1,7 +1,9 @@
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import * as http from "node:http";
+import * as https from "node:https";
 import * as path from "node:path";
 import type { Cloud } from "../config";
+import { keystoneUrl } from "../components/openstack/oslo";
 import { OpenStack } from "../tools/openstack";
 import { cloudHealth, type Health } from "../tools/status";
 import { cloudFolder, type Outputs, stackCloud, stackOutputs } from "../tools/stack";
@@ -263,7 +265,8 @@ export class HttpClient {
         done(false, error.message);
       };
       // A connection of its own for each: a kept one would hide that no new ones are taken.
-      const request = http.request(url, { method, agent: false, headers }, (response) => {
+      const { request: send } = url.startsWith("https:") ? https : http;
+      const request = send(url, { method, agent: false, headers }, (response) => {
         response.resume();
         response.on("error", failed);
         response.on("end", () => {
@@ -300,7 +303,7 @@ function tokenRequest(lab: Lab, vip: Vip): Request & { readonly body: string } {
     },
   });
   return {
-    url: `http://${lab.cloud.vips[vip]}:5000/v3/auth/tokens`,
+    url: `${keystoneUrl(lab.cloud, vip)}/auth/tokens`,
     method: "POST",
     headers: {
       "content-type": "application/json",

@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
@@ -44,7 +45,7 @@ interface ChangeStory {
   /** Options and their values. */
   readonly set?: Readonly<Record<string, unknown>>;
   /** What else is done to the stack's file. */
-  readonly configure?: (stack: Stack) => void;
+  readonly configure?: (stack: Stack, name: string) => void;
   /** Of the program. */
   readonly edit?: { readonly file: string; readonly text: (before: string) => string };
 }
@@ -173,7 +174,31 @@ const CHANGES: readonly ChangeStory[] = [
       );
     },
   },
+  {
+    name: "public address by TLS",
+    configure: (stack, name) => {
+      certify(name);
+      stack.set("tls", { certificate: CERTIFICATE, authority: CERTIFICATE });
+    },
+  },
+  {
+    name: "certificate renewed",
+    // Only with the one before.
+    configure: (_, name) => {
+      certify(name);
+    },
+  },
 ];
+
+const CERTIFICATE = "tls/bench.pem";
+
+function certify(stack: string): void {
+  execFileSync(
+    "node",
+    ["--require", "tsx/cjs", "tools/certificate.ts", "--self-signed", CERTIFICATE],
+    { cwd: ROOT, env: { ...process.env, STACK: stack } },
+  );
+}
 
 async function main(): Promise<void> {
   const lab = await openHealthyLab();
@@ -203,6 +228,7 @@ async function main(): Promise<void> {
       await emptied(lab, stackFile);
     } finally {
       for (const [file, text] of originals) fs.writeFileSync(file, text);
+      fs.rmSync(path.join(ROOT, CERTIFICATE), { force: true });
     }
     await up(lab.stack);
   }
@@ -247,7 +273,7 @@ async function judge(
     }
     editStack(stackFile, lab.cloud, (stack) => {
       for (const [key, value] of Object.entries(set)) stack.set(key, value);
-      configure?.(stack);
+      configure?.(stack, lab.stack);
     });
     let start = Date.now();
     const { plan, notes } = await between(lab.stack, base);

@@ -29,6 +29,8 @@ export function outputs(context: Context): Record<string, unknown> {
       ]),
     ),
     region: cloud.region,
+    // Of no step: clients need it.
+    ...(cloud.tls?.authority === undefined ? {} : { authority: cloud.tls.authority }),
     vips: cloud.vips,
     ...fenceKey(context),
     adminPassword: secrets.value("keystone-admin"),

@@ -130,6 +130,15 @@ export type NeutronOptions = DeepReadonly<Complete<Settings["neutron"]>>;
 export type HorizonOptions = DeepReadonly<Settings["horizon"]>;
 export type ContentOptions = DeepReadonly<Complete<Settings["content"]>>;
 
+/** How the public VIP is offered by TLS. Certificates are texts in PEM. */
+export interface TlsOptions {
+  readonly certificate: string;
+  /** Undefined where clients know who signed it. */
+  readonly authority?: string;
+  /** What clients call the public VIP: a name, or its address. */
+  readonly name: string;
+}
+
 /** Everything that decides the plan: known before anything runs, without a secret, sorted, frozen. */
 export interface Cloud {
   readonly project: string;
@@ -139,6 +148,8 @@ export interface Cloud {
   readonly networks: Readonly<Record<NetworkName, Network>>;
   /** `internal` is on the management network, `public` on the external one. */
   readonly vips: Readonly<{ internal: string; public: string }>;
+  /** Undefined: in clear. */
+  readonly tls?: TlsOptions;
   /** By id. */
   readonly hosts: readonly HostConfig[];
   readonly lab: LabOptions;
@@ -166,7 +177,7 @@ export interface Cloud {
 export interface SecretInputs {
   /** Undefined where none is set: allowed in a preview only. */
   readonly seed: pulumi.Output<string> | undefined;
-  /** Passwords set by hand, by name. */
+  /** Passwords and keys set by hand, by name. */
   readonly overrides: Readonly<Record<string, pulumi.Output<string>>>;
 }
 

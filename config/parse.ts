@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import type { Bmc, Cloud, HostConfig, Names, Network, NetworkName } from "./cloud";
+import type { Bmc, Cloud, HostConfig, Names, Network, NetworkName, TlsOptions } from "./cloud";
 import { ConfigError } from "./errors";
 import { explain } from "./explain";
 import { libvirtOptions } from "./libvirt";
@@ -56,7 +56,10 @@ export function parseCloud(raw: unknown, names: Names): Cloud {
  *
  * @throws ConfigError listing every mistake.
  */
-export function parseSource({ raw, file, mistakes: earlier }: Source, names: Names): Cloud {
+export function parseSource(
+  { raw, file, texts = {}, mistakes: earlier }: Source,
+  names: Names,
+): Cloud {
   if (earlier.some(({ path }) => path === UNREADABLE)) {
     throw new ConfigError(names, earlier);
   }
@@ -64,16 +67,16 @@ export function parseSource({ raw, file, mistakes: earlier }: Source, names: Nam
   const mistakes = [
     ...earlier,
     ...(result.success ? [] : explain(result.error.issues, jsonSchema(), raw)),
-    ...checkSemantics(soundParts(raw)),
+    ...checkSemantics({ ...soundParts(raw), texts }),
   ];
   if (!result.success || mistakes.length > 0) {
     throw new ConfigError(names, mistakes, file);
   }
-  return deepFreeze(complete(result.data, names));
+  return deepFreeze(complete(result.data, texts, names));
 }
 
 /** What is sound in form, so that the rules can be checked although something else is not. */
-function soundParts(raw: unknown): Candidate {
+function soundParts(raw: unknown): Omit<Candidate, "texts"> {
   const given: Record<string, unknown> = isMap(raw) ? raw : {};
   const settings: Record<string, unknown> = {};
   for (const [name, schema] of Object.entries(configSchema.shape)) {
@@ -123,7 +126,11 @@ function soundValue(schema: z.ZodType, value: unknown): unknown {
   return second.success ? second.data : undefined;
 }
 
-function complete(settings: Settings, names: Names): Cloud {
+function complete(
+  settings: Settings,
+  texts: Readonly<Record<string, string>>,
+  names: Names,
+): Cloud {
   const bases = byNetwork((name) => parseCidr(settings.networks[name].cidr)!.base);
   const { lab, inventory, corosync } = settings;
   return {
@@ -133,6 +140,7 @@ function complete(settings: Settings, names: Names): Cloud {
     backend: settings.backend,
     networks: byNetwork((name) => network(name, settings)),
     vips: settings.vips,
+    ...(settings.tls ? { tls: tlsOptions(settings.tls, settings.vips.public, texts) } : {}),
     hosts: settings.hosts
       .map((host) => hostConfig(host, bases, settings))
       .sort((a, b) => a.id - b.id),
@@ -172,6 +180,18 @@ function complete(settings: Settings, names: Names): Cloud {
     secretVersions: Object.fromEntries(
       Object.entries(settings.secretVersions).sort(([a], [b]) => (a < b ? -1 : 1)),
     ),
+  };
+}
+
+function tlsOptions(
+  { certificate, authority, name }: NonNullable<Settings["tls"]>,
+  address: string,
+  texts: Readonly<Record<string, string>>,
+): TlsOptions {
+  return {
+    certificate: texts[certificate]!,
+    ...(authority === undefined ? {} : { authority: texts[authority]! }),
+    name: name ?? address,
   };
 }
 

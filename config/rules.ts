@@ -10,6 +10,8 @@ export interface Candidate {
   readonly hosts: readonly PlacedHost[];
   /** Name and id of every host, each where it is sound by itself: a wrong role does not hide a doubled id. */
   readonly marks: readonly HostMark[];
+  /** Texts of the files that options name, by path; those that can be read. */
+  readonly texts: Readonly<Record<string, string>>;
   /** False where a host was left out, so that nothing can be counted. */
   readonly allHosts: boolean;
 }

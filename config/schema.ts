@@ -12,6 +12,9 @@ export const networkNames = ["management", "tunnel", "storage", "external"] as c
 export const hostStates = ["active", "drained"] as const;
 export const backends = ["lab", "libvirt", "inventory"] as const;
 
+/** Options that are encrypted in the stack's file. */
+export const secretOptions = ["seed", "secrets", "sshPrivateKey", "tlsPrivateKey"] as const;
+
 /** Text of one form. The message reads `"<value>" <what>; <fix>`. */
 function text(pattern: RegExp, what: string, fix: string) {
   return z
@@ -45,6 +48,22 @@ const galeraDuration = (description: string) =>
     "is not a duration as Galera writes it",
     "write seconds as PT1.5S",
   ).meta({ description, examples: ["PT1.5S"] });
+
+const privateKey = (description: string) =>
+  z
+    .string()
+    .regex(/^-----BEGIN [A-Z ]*PRIVATE KEY-----\n[\s\S]+\n-----END [A-Z ]*PRIVATE KEY-----\n?$/, {
+      error: () =>
+        "the value is not a private key; use the text of a file as ssh-keygen or openssl write it, without a passphrase",
+    })
+    .describe(description);
+
+const pemFile = (description: string) =>
+  text(
+    /^[^/].*\.(?:pem|crt)$/,
+    "is not the path of a certificate in the project",
+    "name a file that ends in .pem, by its path from the project's folder",
+  ).meta({ description, examples: ["tls/production.pem"] });
 
 const network = z
   .strictObject({
@@ -871,6 +890,28 @@ export const configSchema = z.strictObject({
       description: "Addresses that move to a healthy controller.",
       examples: [{ internal: "10.77.0.10", public: "10.77.3.10" }],
     }),
+  tls: z
+    .strictObject({
+      certificate: pemFile(
+        "Certificate of the public VIP, with those that it is vouched for by behind it: a file in PEM, by its path from the project's folder. `npm run certificate` asks for one.",
+      ),
+      authority: pemFile(
+        "Certificate of who signed it, for clients that do not know them: a file in PEM. Default: one that everybody knows.",
+      ).optional(),
+      name: label("host name", true)
+        .max(253)
+        .meta({
+          description:
+            "Name that leads people to the public VIP, and that the certificate is for. Default: the VIP's address.",
+          examples: ["cloud.example.org"],
+        })
+        .optional(),
+    })
+    .meta({
+      description: "The public APIs by TLS, which HAProxy ends. Default: in clear.",
+      examples: [{ certificate: "tls/production.pem", name: "cloud.example.org" }],
+    })
+    .optional(),
   hosts: z.array(host).meta({
     description:
       "The hosts: an odd number of controllers, at least three, and others with further roles.",
@@ -902,14 +943,12 @@ export const configSchema = z.strictObject({
     .min(minimumSeedLength)
     .describe("The secret that all passwords and keys are derived from.")
     .optional(),
-  sshPrivateKey: z
-    .string()
-    .regex(/^-----BEGIN [A-Z ]*PRIVATE KEY-----\n[\s\S]+\n-----END [A-Z ]*PRIVATE KEY-----\n?$/, {
-      error: () =>
-        "the value is not a private key; use the text of a file as ssh-keygen writes it, without a passphrase",
-    })
-    .describe("The key that hosts are reached with. Default: one derived from the seed.")
-    .optional(),
+  sshPrivateKey: privateKey(
+    "The key that hosts are reached with. Default: one derived from the seed.",
+  ).optional(),
+  tlsPrivateKey: privateKey(
+    "The key of `tls.certificate`. Default: one derived from the seed.",
+  ).optional(),
   secrets: z
     .record(z.string(), z.string())
     .describe("Passwords to use instead of the derived ones, by name.")

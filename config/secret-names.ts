@@ -4,8 +4,8 @@
  */
 
 /** `password`: base62 text. `keyfile`: longer base62 text for a daemon's key file. `ssh`: an ed25519 pair. `fernet`: 32 bytes, base64url. */
-/** `cephx`: an AES key as Ceph writes it. `ssh-public`: the public half of another family's pair; no secret, but it travels with them. */
-export type SecretKind = "password" | "keyfile" | "ssh" | "ssh-public" | "fernet" | "cephx";
+/** `tls`: a key on the curve P-256, in PEM. `cephx`: an AES key as Ceph writes it. `ssh-public`: the public half of another family's pair; no secret, but it travels with them. */
+export type SecretKind = "password" | "keyfile" | "ssh" | "ssh-public" | "fernet" | "cephx" | "tls";
 
 export interface SecretEntry {
   readonly kind: SecretKind;
@@ -150,6 +150,11 @@ export const secretCatalogue = {
     kind: "ssh",
     meaning: "key that compute hosts reach each other with when a guest moves",
     neededBy: ["nova-compute"],
+  },
+  "tls-public": {
+    kind: "tls",
+    meaning: "key of the public VIP's certificate (tls.certificate)",
+    neededBy: ["haproxy"],
   },
 } as const satisfies Record<string, SecretEntry>;
 

@@ -5,6 +5,7 @@ import { checkInventory } from "./inventory";
 import { checkLibvirt } from "./libvirt";
 import type { Candidate, PlacedHost, Report } from "./rules";
 import { minimumSeedLength } from "./schema";
+import { checkTls } from "./tls";
 import { findSecret, isGiven, overridableNames, rotatableNames } from "./secret-names";
 
 /** Every rule that the schema cannot say, because it needs more than one value. */
@@ -26,6 +27,7 @@ export function checkSemantics(candidate: Candidate): Mistake[] {
   checkTimeouts(candidate, report);
   checkConnections(candidate, report);
   checkSignsOfLife(candidate, report);
+  checkTls(candidate, report);
   checkSecrets(candidate, report);
   return mistakes;
 }

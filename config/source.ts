@@ -12,14 +12,39 @@ export interface Source {
   readonly raw: Readonly<Record<string, unknown>>;
   /** Where `hosts` and the options of `inventory` are written, if not in the stack's file. */
   readonly file?: string;
+  /** Texts of other files that options name, by path; those that can be read. */
+  readonly texts?: Readonly<Record<string, string>>;
   readonly mistakes: readonly Mistake[];
 }
 
-/** @param folder The project's: paths are from there. */
-export function withInventoryFile(
-  raw: Readonly<Record<string, unknown>>,
-  folder = process.cwd(),
-): Source {
+/**
+ * The options with what the files hold that they name.
+ *
+ * @param folder The project's: paths are from there.
+ */
+export function withFiles(raw: Readonly<Record<string, unknown>>, folder = process.cwd()): Source {
+  return { ...withInventoryFile(raw, folder), texts: certificates(raw, folder) };
+}
+
+/** What cannot be read is named by the rules, as missing. */
+function certificates(
+  { tls }: Readonly<Record<string, unknown>>,
+  folder: string,
+): Record<string, string> {
+  if (!isMap(tls)) return {};
+  const paths = [tls.certificate, tls.authority].filter((value) => typeof value === "string");
+  return Object.fromEntries(
+    paths.flatMap((name) => {
+      try {
+        return [[name, fs.readFileSync(path.join(folder, name), "utf8")]];
+      } catch {
+        return [];
+      }
+    }),
+  );
+}
+
+function withInventoryFile(raw: Readonly<Record<string, unknown>>, folder: string): Source {
   const { inventory } = raw;
   const file = raw.backend === "inventory" && isMap(inventory) ? inventory.file : undefined;
   // Its form is the schema's to judge.

@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import { RUNNER, type StepDocument, withoutSudo } from "../components/document";
 import type { FileSpec } from "../components/step";
 import { type Element, nvpairs, readXml } from "./readers";
@@ -65,6 +66,8 @@ export const REMOTE = "command:remote:Command";
 export const LOCAL = "command:local:Command";
 /** Above the machines of a lab. */
 const LAB = "openstack-ha:hosts:Lab";
+/** Of the public VIP, and its key. */
+export const CERTIFICATE = "/etc/haproxy/certs/public.pem";
 const STACK = "pulumi:pulumi:Stack";
 
 /** The end of the path of the passphrase that tools/env makes for a person who has none. */
@@ -175,6 +178,20 @@ export class Plan {
   /** The virtual IPs, as the first controller is told: that all are told the same is a rule of its own. */
   vips(): readonly VirtualIp[] {
     return virtualIps(this.cluster()[0]?.resources ?? []);
+  }
+
+  /** The certificate of the public VIP, if it is offered by TLS. */
+  certificate(): X509Certificate | undefined {
+    const [file] = this.file(CERTIFICATE);
+    return file && new X509Certificate(file.content);
+  }
+
+  /** Whether clients get to a VIP by this: by its address, or by a name that its certificate is for. */
+  leadsTo(vip: "internal" | "public", host: string): boolean {
+    return (
+      this.vips().some(({ id, address }) => id === `vip-${vip}` && address === host) ||
+      (vip === "public" && this.certificate()?.checkHost(host) !== undefined)
+    );
   }
 
   /** The address of a host by which the others know it. */

@@ -20,7 +20,7 @@ const secure: JsonSchema = {
 /** The text of config.schema.json. */
 export function stackFileSchema(project: string): string {
   const { properties = {}, required = [] } = jsonSchema();
-  const { seed, secrets, sshPrivateKey, ...plain } = properties;
+  const { seed, secrets, sshPrivateKey, tlsPrivateKey, ...plain } = properties;
   const options: Record<string, JsonSchema> = {
     ...plain,
     seed: {
@@ -30,6 +30,10 @@ export function stackFileSchema(project: string): string {
     sshPrivateKey: {
       ...secure,
       description: `${sshPrivateKey?.description ?? ""} Set it with: pulumi config set --secret ${project}:sshPrivateKey < FILE`,
+    },
+    tlsPrivateKey: {
+      ...secure,
+      description: `${tlsPrivateKey?.description ?? ""} Set it with: pulumi config set --secret ${project}:tlsPrivateKey < FILE`,
     },
     secrets: {
       type: "object",

@@ -32,8 +32,11 @@ function main(): void {
     fs.chmodSync(temporary, mode);
     fs.renameSync(temporary, path.join(folder, name));
   };
-  write("clouds.yaml", cloudsYaml(stack, outputs));
-  write("openrc", openrc(outputs));
+  const authority = authorityFile(outputs, stack);
+  if (outputs.authority === undefined) fs.rmSync(path.join(folder, AUTHORITY), { force: true });
+  else write(AUTHORITY, outputs.authority, 0o644);
+  write("clouds.yaml", cloudsYaml(stack, outputs, authority));
+  write("openrc", openrc(outputs, authority));
   write("id_ed25519", outputs.sshPrivateKey);
   write("known_hosts", knownHosts(cloud, outputs.sshHostKeys));
   write("ssh_config", sshConfig(cloud, folder));
@@ -49,8 +52,18 @@ function main(): void {
   console.log(`topology     ${shown}/topology.svg`);
 }
 
+/** Where clients find who vouches for the cloud, if they do not know them. */
+const AUTHORITY = "authority.pem";
+
+export function authorityFile(
+  { authority }: Pick<Outputs, "authority">,
+  stack: string,
+): string | undefined {
+  return authority === undefined ? undefined : path.join(cloudFolder(stack), AUTHORITY);
+}
+
 /** https://docs.openstack.org/openstacksdk/latest/user/config/configuration.html */
-export function cloudsYaml(stack: string, outputs: Outputs): string {
+export function cloudsYaml(stack: string, outputs: Outputs, authority?: string): string {
   return stringify({
     clouds: {
       [stack]: {
@@ -62,6 +75,7 @@ export function cloudsYaml(stack: string, outputs: Outputs): string {
           user_domain_name: "Default",
           username: "admin",
         },
+        ...(authority === undefined ? {} : { cacert: authority }),
         identity_api_version: 3,
         interface: "public",
         region_name: outputs.region,
@@ -70,9 +84,10 @@ export function cloudsYaml(stack: string, outputs: Outputs): string {
   });
 }
 
-export function openrc(outputs: Outputs): string {
+export function openrc(outputs: Outputs, authority?: string): string {
   const variables = {
     OS_AUTH_URL: outputs.authUrl,
+    ...(authority === undefined ? {} : { OS_CACERT: authority }),
     OS_IDENTITY_API_VERSION: "3",
     OS_INTERFACE: "public",
     OS_PASSWORD: outputs.adminPassword,

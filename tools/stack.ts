@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { parse } from "yaml";
-import { type Cloud, parseSource, type Source, withInventoryFile } from "../config";
+import { type Cloud, parseSource, secretOptions, type Source, withFiles } from "../config";
 
 /** What the tools for people know of a stack: its configuration, its outputs, and where its files are. */
 
@@ -33,7 +33,7 @@ export function stackCloud(stack: string): Cloud {
 /** The stack's options as they are written, without secrets. */
 export function stackSource(stack: string): Source {
   const all = JSON.parse(pulumi(["config", "--json", "--stack", stack])) as StackConfig;
-  return withInventoryFile(
+  return withFiles(
     options(all, ({ secret }) => !secret),
     ROOT,
   );
@@ -50,6 +50,7 @@ export function stackSecrets(stack: string): StackSecrets {
 export interface StackSecrets {
   readonly seed?: string;
   readonly sshPrivateKey?: string;
+  readonly tlsPrivateKey?: string;
   readonly secrets?: Readonly<Record<string, string>>;
 }
 
@@ -79,8 +80,8 @@ export function fileCloud(stack: string): Cloud {
     .filter(([key]) => key.startsWith(`${PROJECT}:`))
     .map(([key, value]) => [key.slice(PROJECT.length + 1), value] as const)
     // Only a passphrase reads them, and they decide nothing of the plan.
-    .filter(([key]) => !["seed", "secrets", "sshPrivateKey"].includes(key));
-  return parseSource(withInventoryFile(Object.fromEntries(raw), ROOT), { project: PROJECT, stack });
+    .filter(([key]) => !(secretOptions as readonly string[]).includes(key));
+  return parseSource(withFiles(Object.fromEntries(raw), ROOT), { project: PROJECT, stack });
 }
 
 /** The stack's outputs, secrets in clear. */
@@ -124,6 +125,8 @@ export function plain(value: unknown): unknown {
 
 export interface Outputs {
   readonly authUrl: string;
+  /** Certificate of who vouches for the public APIs, where clients do not know them. */
+  readonly authority?: string;
   readonly adminPassword: string;
   readonly region: string;
   readonly sshPrivateKey: string;

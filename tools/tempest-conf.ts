@@ -66,6 +66,8 @@ export interface TempestInput {
   readonly planned: Planned;
   readonly found: Found;
   readonly dashboardUrl: string;
+  /** Path of the certificate of who vouches for the cloud, if they are not known. */
+  readonly authority: string | undefined;
   /** Where tempest works, and logs. */
   readonly folder: string;
 }
@@ -86,7 +88,7 @@ export function planned(cloud: Cloud): Planned {
 }
 
 export function dashboardUrl(cloud: Cloud): string {
-  return `http://${cloud.vips.public}/horizon/`;
+  return cloud.tls ? `https://${cloud.tls.name}/horizon/` : `http://${cloud.vips.public}/horizon/`;
 }
 
 // ---- The file ---------------------------------------------------------------------------------------------------
@@ -123,6 +125,7 @@ export function tempestConf(input: TempestInput): string {
       admin_domain_name: "Default",
     },
     identity: {
+      ...(input.authority === undefined ? {} : { ca_certificates_file: input.authority }),
       uri_v3: outputs.authUrl,
       region: outputs.region,
       v3_endpoint_type: "public",

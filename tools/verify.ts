@@ -17,6 +17,7 @@ import {
 } from "../test/tempest/report";
 import { ensurePython, installed, pythonEnvironment } from "../test/tempest/venv";
 import { OpenStack } from "./openstack";
+import { authorityFile } from "./outputs";
 import { program } from "./program";
 import { cloudFolder, stackCloud, stackOutputs } from "./stack";
 import {
@@ -174,6 +175,7 @@ async function tempestInput(stack: string): Promise<TempestInput> {
     planned: plan,
     found: await lookUp(await asAdmin(outputs), plan),
     dashboardUrl: dashboardUrl(cloud),
+    authority: authorityFile(outputs, stack),
     folder: path.join(cloudFolder(stack), "tempest"),
   };
 }

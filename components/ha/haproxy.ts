@@ -1,9 +1,13 @@
+import * as path from "node:path";
 import type * as pulumi from "@pulumi/pulumi";
 import { carriers, type Frontend, type ServiceEntry, servicesIn } from "../../catalogue";
 import type { Cloud } from "../../config";
-import { MANAGED } from "../render";
+import { MANAGED, secret } from "../render";
 import { type After, type Context, type PerHost, Service } from "../service";
 import type { Check, Files } from "../step";
+
+/** Of the public VIP, with its key, as `crt` of a `bind` takes it. Before haproxy.cfg by its path: that is tried with it. */
+const CERTIFICATE = "/etc/haproxy/certs/public.pem";
 
 /** HAProxy on every controller, in front of whatever the catalogue gives a frontend. Pacemaker runs it. */
 export class Haproxy extends Service {
@@ -16,7 +20,13 @@ export class Haproxy extends Service {
     const install = this.install();
     this.configured = this.stage(
       "configure",
-      () => ({ files: haproxyFiles(context.cloud) }),
+      () => ({
+        files: haproxyFiles(context.cloud),
+        // What is no longer used is no longer kept where it could be read.
+        ...(context.cloud.tls
+          ? { directories: { [path.dirname(CERTIFICATE)]: { mode: "0700" } } }
+          : { absent: [CERTIFICATE] }),
+      }),
       install,
     );
     this.registerOutputs({});
@@ -38,6 +48,20 @@ export const haproxyCheck: Check = () => ({ verify: "haproxy/verify.sh" });
 
 export function haproxyFiles(cloud: Cloud): Files {
   return {
+    ...(cloud.tls
+      ? {
+          [CERTIFICATE]: {
+            content: `${cloud.tls.certificate.trimEnd()}\n${secret("tls-public")}\n`,
+            // HAProxy reads it before it lets go of root.
+            mode: "0600",
+            // It packs a certificate with its key, and with no other: a reload with another would leave the old one in use.
+            validate: [
+              ...["openssl", "pkcs12", "-export", "-in", "{}"],
+              ...["-passout", "pass:", "-out", "/dev/null"],
+            ],
+          },
+        }
+      : {}),
     "/etc/haproxy/haproxy.cfg": {
       content: haproxyConf(cloud, servicesIn(cloud)),
       group: "haproxy",
@@ -62,6 +86,7 @@ export function haproxyConf(cloud: Cloud, services: readonly ServiceEntry[]): st
       "stats timeout 30s",
       "user haproxy",
       "group haproxy",
+      ...(cloud.tls ? ["ssl-default-bind-options ssl-min-ver TLSv1.2"] : []),
     ]),
     section("defaults", [
       "log global",
@@ -94,7 +119,8 @@ function listen(cloud: Cloud, entry: ServiceEntry, frontend: Frontend): string {
   const host = frontend.checkHost ? ` hdr Host ${cloud.vips.public}` : "";
   return section(`listen ${frontend.name}`, [
     `mode ${frontend.mode}`,
-    ...frontend.vips.map((vip) => `bind ${cloud.vips[vip]}:${frontend.port}`),
+    ...frontend.vips.flatMap((vip) => binds(cloud, frontend, vip)),
+    ...(cloud.tls && frontend.vips.includes("public") ? tellOfTls(cloud, frontend) : []),
     // A pool's connections idle until they are needed; images and consoles take their time.
     ...(patience ? [`timeout client ${patience}`, `timeout server ${patience}`] : []),
     ...(frontend.patient ? [`timeout tunnel ${patientTimeout}`] : []),
@@ -129,6 +155,27 @@ function listen(cloud: Cloud, entry: ServiceEntry, frontend: Frontend): string {
       ].join(" "),
     ),
   ]);
+}
+
+/** The public VIP by TLS, where there is a certificate. */
+function binds({ tls, vips }: Cloud, frontend: Frontend, vip: "internal" | "public"): string[] {
+  const { port, tlsPort = port } = frontend;
+  const plain = `bind ${vips[vip]}:${port}`;
+  if (!tls || vip === "internal") return [plain];
+  return [
+    ...(tlsPort === port ? [] : [plain]),
+    `bind ${vips.public}:${tlsPort} ssl crt ${CERTIFICATE}`,
+  ];
+}
+
+/** What is behind has to know how it was asked, for the links that it gives; and nobody else may say it. */
+function tellOfTls({ tls }: Cloud, { tlsPort }: Frontend): string[] {
+  return [
+    ...(tlsPort === undefined
+      ? []
+      : [`http-request redirect location https://${tls!.name}%[path] code 301 unless { ssl_fc }`]),
+    "http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]",
+  ];
 }
 
 function section(name: string, content: readonly string[]): string {

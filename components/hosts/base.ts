@@ -134,6 +134,7 @@ export function secretNames(
     ...(entry.name === "pacemaker"
       ? carriers({ hosts }, entry).flatMap(({ fencing }) => fencing?.secrets ?? [])
       : []),
+    ...(entry.name === "haproxy" && cloud.tls ? ["tls-public"] : []),
     ...(entry.name === "keystone"
       ? [...secrets.fernetRepository(), ...secrets.credentialRepository()].map((key) => key.secret)
       : []),

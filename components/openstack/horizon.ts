@@ -54,8 +54,10 @@ export function horizonFiles(cloud: Cloud, host: Pick<Host, "addresses">): Files
 /** Django's settings: only what differs from Debian's. */
 function settings(cloud: Cloud): string {
   const timeout = cloud.database.timeoutSeconds;
+  const { tls, vips } = cloud;
+  const allowed = [...new Set([vips.public, vips.internal, ...(tls ? [tls.name] : [])])];
   return lines(
-    `ALLOWED_HOSTS = ["${cloud.vips.public}", "${cloud.vips.internal}"]`,
+    `ALLOWED_HOSTS = ${JSON.stringify(allowed)}`.replaceAll(",", ", "),
     `OPENSTACK_KEYSTONE_URL = "${keystoneUrl(cloud, "internal")}"`,
     'OPENSTACK_ENDPOINT_TYPE = "internalURL"',
     // Sessions outlive the controller that began them.
@@ -77,9 +79,15 @@ function settings(cloud: Cloud): string {
     'LOGOUT_URL = "/horizon/auth/logout/"',
     'LOGIN_REDIRECT_URL = "/horizon/"',
     'STATIC_URL = "/horizon/static/"',
-    // No TLS yet: a browser would not send them back.
-    "CSRF_COOKIE_SECURE = False",
-    "SESSION_COOKIE_SECURE = False",
+    ...(tls
+      ? [
+          "CSRF_COOKIE_SECURE = True",
+          "SESSION_COOKIE_SECURE = True",
+          // HAProxy says how it was asked, and lets nobody else say it.
+          'SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")',
+        ]
+      : // A browser would not send them back in clear.
+        ["CSRF_COOKIE_SECURE = False", "SESSION_COOKIE_SECURE = False"]),
   );
 }
 

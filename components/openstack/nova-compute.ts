@@ -7,8 +7,8 @@ import { ini, lines, secret, uuidFor } from "../render";
 import { type After, type Context, everywhere, type PerHost, Service } from "../service";
 import { keyringFile } from "../shared/ceph-client";
 import { type Check, type Files, withParams } from "../step";
-import { commonSections, NOVA_DIRECTORIES } from "./nova";
-import { apiPort, dropIn, dropInPath, keystoneUrl, PERSISTENT } from "./oslo";
+import { commonSections, CONSOLE_PORT, NOVA_DIRECTORIES } from "./nova";
+import { apiPort, dropIn, dropInPath, keystoneUrl, PERSISTENT, vipUrl } from "./oslo";
 
 const CONF = "/etc/nova/nova.conf";
 /** What compute hosts reach each other with when a guest moves. */
@@ -192,7 +192,7 @@ export function novaComputeConf(cloud: Cloud, host: Pick<Host, "addresses">): st
     },
     vnc: {
       enabled: true,
-      novncproxy_base_url: `http://${cloud.vips.public}:6080/vnc_lite.html`,
+      novncproxy_base_url: `${vipUrl(cloud, "public", CONSOLE_PORT)}/vnc_lite.html`,
       server_listen: management,
       server_proxyclient_address: management,
     },

@@ -26,7 +26,7 @@ import { ovnDatabase } from "./ovn";
 
 const PORT = apiPort("nova");
 const METADATA_PORT = 8775;
-const CONSOLE_PORT = 6080;
+export const CONSOLE_PORT = 6080;
 const CONF = "/etc/nova/nova.conf";
 const DAEMONS = ["nova-conductor", "nova-novncproxy", "nova-scheduler"] as const;
 

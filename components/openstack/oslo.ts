@@ -13,9 +13,14 @@ export function apiPort(name: ServiceName): number {
   return service(name).frontends?.[0]?.port as number;
 }
 
+/** A port behind a VIP, as it is asked for. */
+export function vipUrl({ tls, vips }: Cloud, vip: "internal" | "public", port: number): string {
+  return tls && vip === "public" ? `https://${tls.name}:${port}` : `http://${vips[vip]}:${port}`;
+}
+
 /** The Identity API behind a VIP. */
 export function keystoneUrl(cloud: Cloud, vip: "internal" | "public"): string {
-  return `http://${cloud.vips[vip]}:${apiPort("keystone")}/v3`;
+  return `${vipUrl(cloud, vip, apiPort("keystone"))}/v3`;
 }
 
 /** A database behind the internal VIP, whose account has the service's name. */

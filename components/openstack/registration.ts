@@ -4,7 +4,7 @@ import { type Frontend, type ServiceEntry, servicesIn } from "../../catalogue";
 import type { Cloud } from "../../config";
 import type { After, Context } from "../service";
 import { resources } from "../service";
-import { keystoneUrl } from "./oslo";
+import { keystoneUrl, vipUrl } from "./oslo";
 
 export interface RegistrationArgs {
   /** The Identity API works behind the VIP. */
@@ -152,5 +152,5 @@ export function apiOptions(
 /** Where clients find a service. */
 export function endpointUrl(cloud: Cloud, entry: ServiceEntry, vip: "internal" | "public"): string {
   const { port } = entry.frontends?.[0] as Frontend;
-  return `http://${cloud.vips[vip]}:${port}${entry.registration?.path ?? ""}`;
+  return `${vipUrl(cloud, vip, port)}${entry.registration?.path ?? ""}`;
 }

@@ -13,6 +13,7 @@ const ALIKE = [
   "/etc/ceph/ceph.mon.keyring",
   "/etc/corosync/authkey",
   "/etc/corosync/corosync.conf",
+  "/etc/haproxy/certs/public.pem",
   "/etc/haproxy/haproxy.cfg",
   "/etc/keystone/keystone.conf",
   "/etc/neutron/plugins/ml2/ml2_conf.ini",
@@ -128,7 +129,7 @@ export const services: readonly Rule[] = [
         // Not known in a preview without a seed: its provider has no password.
         if (url === undefined || side === undefined) return [];
         const wanted = plan.vips().find(({ id }) => id === `vip-${side}`)?.address;
-        return hostOfUrl(url) === wanted
+        return (side === "internal" || side === "public") && plan.leadsTo(side, hostOfUrl(url))
           ? []
           : [
               {
@@ -148,10 +149,16 @@ export const services: readonly Rule[] = [
     fix: "use databaseUrl and keystoneUrl of components/openstack/oslo.ts",
     find: (plan) => {
       const vips = plan.vips().map(({ address }) => address);
+      const known = new Map<string, boolean>();
+      const leads = (host: string): boolean => {
+        const found = known.get(host) ?? (vips.includes(host) || plan.leadsTo("public", host));
+        known.set(host, found);
+        return found;
+      };
       return plan.allFiles().flatMap((file) =>
         options(file, /^(auth_url|connection|www_authenticate_uri)$/)
           .filter(({ value }) => /^(https?|mysql)\b/.test(value))
-          .filter(({ value }) => !vips.includes(hostOfUrl(value)))
+          .filter(({ value }) => !leads(hostOfUrl(value)))
           .map(({ option, value }) => ({
             ...onHost(file),
             where: option,

@@ -2,7 +2,8 @@
 # haproxy, start: Pacemaker runs it here, with the newest configuration. A reload hands the listening sockets over, so
 # no connection is refused.
 
-now=$(fingerprint /etc/haproxy/haproxy.cfg)
+files=(/etc/haproxy/haproxy.cfg /etc/haproxy/certs/public.pem)
+now=$(fingerprint "${files[@]}")
 record=$STEP_STATE/started/haproxy.service
 
 active() { systemctl is-active --quiet haproxy.service || {
@@ -15,8 +16,8 @@ reload_haproxy() {
 }
 
 checking || wait_for 90 "haproxy started by Pacemaker on $STEP_HOST" active
-# Without a record, or with one that is older than the file, nobody knows what it runs with; a reload costs nothing.
-if [[ ! -e $record || $(<"$record") != "$now" ]] || written_since "$record" /etc/haproxy/haproxy.cfg; then
+# Without a record, or with one that is older than a file, nobody knows what it runs with; a reload costs nothing.
+if [[ ! -e $record || $(<"$record") != "$now" ]] || written_since "$record" "${files[@]}"; then
   change "reloaded haproxy" reload_haproxy
 fi
 checking || remember_start "$record" "$now"

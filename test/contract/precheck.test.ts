@@ -5,10 +5,10 @@ import { chmodSync, readdirSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "ava";
-import { parseCloud, type Cloud } from "../../config";
+import type { Cloud } from "../../config";
 import { isReached, type Facts, type HostFacts, type Unreached } from "../../tools/precheck/facts";
 import { gather } from "../../tools/precheck/gather";
-import { project, readStackFile, set } from "../fixtures/config/fixtures";
+import { readStackFile, set, parsedCloud } from "../fixtures/config/fixtures";
 import { freePort, generateKey, startSshd, user, type Key, type SshServer } from "./support/sshd";
 import { temporaryFolder } from "./support/toolchain";
 
@@ -55,7 +55,7 @@ test.before(async () => {
   set(raw, "hosts[2].ssh", reach(closed.port, plain(closed.hostKey.public)));
   // Nobody is there, so that ipmitool ends soon.
   for (const i of [0, 1, 2]) set(raw, `hosts[${i}].bmc`, { address: `127.0.0.${i + 11}`, port: 9 });
-  cloud = parseCloud(raw, { project, stack: "precheck" });
+  cloud = parsedCloud(raw, "precheck");
 
   const trap = at("bin");
   execFileSync("mkdir", ["-p", trap]);

@@ -11,19 +11,17 @@ import {
   type Port,
   type ServiceName,
 } from "../../catalogue";
-import { parseCloud, type Cloud } from "../../config";
+import type { Cloud } from "../../config";
 import { secretCatalogue, type SecretEntry } from "../../config/secret-names";
 import { CHECKS } from "../../components/checks";
-import { project } from "../fixtures/config/fixtures";
+import { parsedCloud } from "../fixtures/config/fixtures";
 import { clouds } from "./support/clouds";
 
 // The catalogue by itself, and what has to be there for each service of it: a component, scripts, a check.
 
 const ROOT = path.join(__dirname, "../..");
 const read = (file: string): string => fs.readFileSync(path.join(ROOT, file), "utf8");
-const parsed: readonly Cloud[] = clouds.map(({ stack, options }) =>
-  parseCloud(options, { project, stack }),
-);
+const parsed: readonly Cloud[] = clouds.map(({ stack, options }) => parsedCloud(options, stack));
 
 // ---- The uniform skeleton ---------------------------------------------------------------------------------------
 

@@ -1,4 +1,12 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
@@ -12,7 +20,7 @@ import {
   networkNames,
   parseCloud,
   parseSource,
-  withInventoryFile,
+  withFiles,
   type Cloud,
   type NetworkName,
 } from "../../config";
@@ -29,6 +37,7 @@ import { jsonSchema, type JsonSchema } from "../../config/schema";
 import { schemaFile, stackFileSchema } from "../../tools/config-schema";
 import {
   mistakeFixtures,
+  parsedCloud,
   project,
   readStackFile,
   set,
@@ -48,10 +57,15 @@ function filesBelow(folder: string): string[] {
     .map((file) => path.join(folder, file));
 }
 
-/** The lines that parseCloud answers with; none where it is content. */
+const ROOT = path.join(__dirname, "../..");
+
+/** The lines that the configuration's door answers with; none where it is content. */
 function mistakesIn(options: unknown): readonly string[] {
   try {
-    parseCloud(options, names);
+    const isMap = typeof options === "object" && options !== null;
+    const source = isMap ? withFiles(options as Options, ROOT) : undefined;
+    if (source === undefined) parseCloud(options, names);
+    else parseSource(source, names);
     return [];
   } catch (error) {
     if (error instanceof ConfigError) {
@@ -498,7 +512,7 @@ test("the result cannot be changed, at any depth", (t) => {
 const example = (): Options => readStackFile("Pulumi.production.example.yaml");
 
 test("the production example is valid, and says what follows from it", (t) => {
-  const cloud = parseCloud(example(), { project, stack: "production" });
+  const cloud = parsedCloud(example(), "production");
   const [ctl1] = cloud.hosts;
   t.deepEqual(ctl1!.bmc, { address: "10.20.9.11", port: 623, user: "fence", ownPassword: false });
   t.like(ctl1!.ssh, { address: "10.20.0.11", port: 22, user: "deploy" });
@@ -520,7 +534,7 @@ test("a host's word for an interface, account or port goes before the common one
     address: "bastion.example.org",
     hostKey: "ssh-ed25519 AAAA",
   });
-  const cloud = parseCloud(options, names);
+  const cloud = parsedCloud(options, "dev");
   t.is(cloud.hosts[0]!.ports.tunnel?.name, "eno7");
   t.is(cloud.hosts[1]!.ports.tunnel?.name, "bond0.120");
   t.deepEqual([cloud.hosts[0]!.ssh.user, cloud.hosts[1]!.ssh.user], ["root", "deploy"]);
@@ -531,6 +545,53 @@ test("a host's word for an interface, account or port goes before the common one
     user: "root",
     hostKey: "ssh-ed25519 AAAA",
   });
+});
+
+// ---- Certificates --------------------------------------------------------------------------------------------
+
+/** The development cloud by TLS, with certificates in a folder of the test's own. */
+function withTls(t: ExecutionContext, files: Readonly<Record<string, string>>, tls: Options) {
+  const folder = mkdtempSync(path.join(tmpdir(), "openstack-ha-config-"));
+  t.teardown(() => {
+    rmSync(folder, { recursive: true });
+  });
+  for (const [name, text] of Object.entries(files)) writeFileSync(path.join(folder, name), text);
+  return { stack: { ...readStackFile("Pulumi.dev.yaml"), tls }, folder };
+}
+
+const FIVE = readFileSync(path.join(ROOT, "test/fixtures/tls/five.pem"), "utf8");
+
+test("a certificate is for the name that clients use", (t) => {
+  const files = { "a.pem": FIVE };
+  const good = withTls(t, files, { certificate: "a.pem", name: "cloud.north.example" });
+  t.deepEqual(parseSource(withFiles(good.stack, good.folder), names).tls, {
+    certificate: FIVE,
+    name: "cloud.north.example",
+  });
+  const bad = withTls(t, files, { certificate: "a.pem", authority: "b.pem" });
+  t.deepEqual(mistakesWithFile(bad.stack, bad.folder), [
+    "openstack-ha:tls.authority: b.pem is not there; name a file in PEM, by its path from the project's folder",
+    "openstack-ha:tls.certificate: a.pem is not for 10.77.3.10, but for DNS:cloud.north.example, DNS:api.north.example; set tls.name to what people call the public VIP, or have one made for the address vips.public",
+  ]);
+});
+
+test("a file that is no certificate, or has a key in it, is refused", (t) => {
+  const key = `-----BEGIN PRIVATE KEY-----\nMIG\n-----END PRIVATE KEY-----\n`;
+  const files = { "a.pem": "nothing\n", "b.pem": FIVE + key };
+  const { stack, folder } = withTls(t, files, { certificate: "a.pem", authority: "b.pem" });
+  t.deepEqual(
+    mistakesWithFile(stack, folder).map((line) => line.split("; ")[0]),
+    [
+      "openstack-ha:tls.certificate: a.pem has no certificate in it",
+      "openstack-ha:tls.authority: b.pem has a private key in it, which would be in the plan for all to read",
+    ],
+  );
+  const cut = FIVE.replace(/\n.{20}/, "\n");
+  const broken = withTls(t, { "a.pem": cut }, { certificate: "a.pem" });
+  t.regex(
+    mistakesWithFile(broken.stack, broken.folder).join("\n"),
+    /^openstack-ha:tls\.certificate: a\.pem cannot be read \(.*\); use a file in PEM$/,
+  );
 });
 
 /** The example with its hosts in a file, in a folder of the test's own. */
@@ -546,13 +607,14 @@ function withFile(
     rmSync(folder, { recursive: true });
   });
   mkdirSync(path.join(folder, "inventory"));
+  cpSync(path.join(ROOT, "tls"), path.join(folder, "tls"), { recursive: true });
   writeFileSync(path.join(folder, "inventory/prod.yaml"), stringify(content));
   return { stack: { ...stack, inventory: { file: "inventory/prod.yaml" } }, folder };
 }
 
 function mistakesWithFile(stack: Options, folder: string): readonly string[] {
   try {
-    parseSource(withInventoryFile(stack, folder), names);
+    parseSource(withFiles(stack, folder), names);
     return [];
   } catch (error) {
     return (error as ConfigError).lines;
@@ -561,7 +623,7 @@ function mistakesWithFile(stack: Options, folder: string): readonly string[] {
 
 test("hosts in a file of their own give the same cloud", (t) => {
   const { stack, folder } = withFile(t);
-  t.deepEqual(parseSource(withInventoryFile(stack, folder), names), parseCloud(example(), names));
+  t.deepEqual(parseSource(withFiles(stack, folder), names), parsedCloud(example(), "dev"));
 });
 
 test("mistakes in the file are told by its name and the key there, with the words of the stack's file", (t) => {
@@ -669,7 +731,7 @@ test("every option has an effect: the program reads it", (t) => {
   // Read by config and secrets themselves: they decide addresses, values, and what is refused. `bond` and `mac` are the
   // precheck's.
   const own = new Set(
-    "addresses backend bond bmcOffset failureDomain gateway id mac machineId secrets secretVersions seed vlan".split(
+    "addresses backend bond bmcOffset failureDomain gateway id mac machineId secrets secretVersions seed tlsPrivateKey vlan".split(
       " ",
     ),
   );

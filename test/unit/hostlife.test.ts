@@ -82,7 +82,10 @@ test("a role that leaves a host is refused; one that comes is told, and refused 
   const cloud = cloudOf(moved);
   const [lost, gained] = hostLife(known, cloud).refusals;
   t.regex(lost ?? "", /^hosts: ctl3 has no role storage any more, .*; put the role back$/);
-  t.regex(gained ?? "", /^hosts: cmp2 gets the role storage, .* lab's host .*; give the role to a new host$/);
+  t.regex(
+    gained ?? "",
+    /^hosts: cmp2 gets the role storage, .* lab's host .*; give the role to a new host$/,
+  );
   const { lines, refusals } = hostLife(known, { ...cloud, backend: "inventory" });
   t.deepEqual(refusals, [lost]);
   t.deepEqual(lines, [

@@ -1,7 +1,7 @@
 import test from "ava";
-import { parseCloud, type Cloud } from "../../config";
+import type { Cloud } from "../../config";
 import { knownHosts, sshConfig } from "../../tools/outputs";
-import { project, readStackFile, set, type Options } from "../fixtures/config/fixtures";
+import { readStackFile, set, type Options, parsedCloud } from "../fixtures/config/fixtures";
 import {
   inspect,
   planOf,
@@ -31,7 +31,7 @@ test.before(async () => {
     hostKey: "ssh-ed25519 AAAAbastion",
   });
   set(options, "secrets", { "pacemaker-bmc": PASSWORD, "bmc-ctl2": OWN });
-  cloud = parseCloud(options, { project, stack: STACK });
+  cloud = parsedCloud(options, STACK);
   plan = await planOf(options, { stack: STACK });
 });
 

@@ -1,7 +1,7 @@
 import test from "ava";
 import { servicesOf } from "../../catalogue";
 import { portsNeeded } from "../../config/inventory";
-import { networkNames, parseCloud, type Cloud, type HostConfig } from "../../config";
+import { networkNames, type Cloud, type HostConfig } from "../../config";
 import { keyOf, table } from "../../tools/precheck";
 import {
   parseBmc,
@@ -14,12 +14,12 @@ import {
 } from "../../tools/precheck/facts";
 import { wanted } from "../../tools/precheck/gather";
 import { fingerprint, guidForms, judge, type Finding } from "../../tools/precheck/judge";
-import { project, readStackFile } from "../fixtures/config/fixtures";
+import { readStackFile, parsedCloud } from "../fixtures/config/fixtures";
 
 // What the precheck makes of facts. The facts of hosts that are as the production example says, and one thing wrong each.
 
 const raw = readStackFile("Pulumi.production.example.yaml");
-const cloud: Cloud = parseCloud(raw, { project, stack: "production" });
+const cloud: Cloud = parsedCloud(raw, "production");
 const keys = keyOf({ raw, mistakes: [] });
 
 type Writable<T> = T extends (infer E)[] | readonly (infer E)[]

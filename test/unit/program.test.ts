@@ -7,7 +7,13 @@ import { jsonSchema, type JsonSchema } from "../../config/schema";
 import { isDroppedConnection } from "../../components/step";
 import { parseCloud, type Cloud } from "../../config";
 import { plainSecrets, sshKeyPair } from "../../secrets";
-import { project, readStackFile, set, type Options } from "../fixtures/config/fixtures";
+import {
+  parsedCloud,
+  project,
+  readStackFile,
+  set,
+  type Options,
+} from "../fixtures/config/fixtures";
 import { alone, development, five, type SnapshotCloud } from "./support/clouds";
 import {
   inspect,
@@ -45,7 +51,7 @@ const REMOTE = "command:remote:Command";
 const LOCAL = "command:local:Command";
 
 function cloudOf({ options, stack }: SnapshotCloud): Cloud {
-  return parseCloud(options, { project, stack });
+  return parsedCloud(options, stack);
 }
 
 /** Of the development stack, by kind: hosts of one kind are alike in all but their names. */
@@ -483,7 +489,9 @@ test("accounts, their roles and the endpoints are those of the catalogue", (t) =
         const endpoint = inputs(`registration-endpoint-${name}-${vip}`);
         t.is(endpoint.interface, vip);
         t.is(endpoint.endpointRegion, cloud.region);
-        t.true((endpoint.url as string).startsWith(`http://${cloud.vips[vip]}:`), name);
+        const base =
+          vip === "public" && cloud.tls ? `https://${cloud.tls.name}` : `http://${cloud.vips[vip]}`;
+        t.true((endpoint.url as string).startsWith(`${base}:`), name);
         t.true((endpoint.url as string).endsWith(registration!.path), name);
       }
     }
@@ -717,7 +725,7 @@ for (const [again, what, ...errors] of [
 // ---- Secrets ----------------------------------------------------------------------------------------------------
 
 function secretsOf({ stack, options }: { stack: string; options: Options }): Map<string, string> {
-  return plainSecrets(parseCloud(options, { project, stack }), SEED);
+  return plainSecrets(parsedCloud(options, stack), SEED);
 }
 
 test("no secret is in any text of the plan that is not marked as secret", (t) => {
@@ -1125,6 +1133,8 @@ const WITHOUT_EFFECT = [
   "networks.storage.vlan",
   "networks.external.vlan",
   "secretVersions.libvirt-fence",
+  // For people's own files.
+  "tls.authority",
 ];
 /** Values for options whose value in the cloud of five does not fit the development stack. */
 const OTHER_VALUES: Readonly<Record<string, unknown>> = {
@@ -1142,12 +1152,20 @@ const OTHER_VALUES: Readonly<Record<string, unknown>> = {
   "ceph.replicas": 2,
   "ceph.minReplicas": 1,
   "ceph.heartbeatSeconds": 1,
+  "tls.authority": "test/fixtures/tls/renewed.pem",
+  "tls.certificate": "test/fixtures/tls/renewed.pem",
+  "tls.name": "api.north.example",
   "content.floatingPool.start": "10.77.3.140",
   "content.floatingPool.end": "10.77.3.240",
 };
-/** What has to be set beside an option, before and after. */
+const TLS: readonly [string, unknown] = ["tls", five.options.tls];
+/** What has to be set beside an option or a secret's version, before and after. */
 const BESIDE: Readonly<Record<string, readonly [string, unknown]>> = {
   "ceph.replicas": ["ceph.minReplicas", 1],
+  "tls-public": TLS,
+  "tls.authority": TLS,
+  "tls.certificate": TLS,
+  "tls.name": TLS,
   "content.floatingPool.start": [
     "content.floatingPool",
     { start: "10.77.3.128", end: "10.77.3.253" },
@@ -1168,17 +1186,19 @@ test.serial(
       rows.push(`${name}\n${changed.map((each) => `  ${each}\n`).join("")}`);
       if (changed.length === 0) idle.push(name);
     };
-    for (const [option, value] of options(jsonSchema(), five.options, "")) {
-      const beside = BESIDE[option];
-      const changed = await effect(
-        (each) => {
-          set(each, option, OTHER_VALUES[option] ?? value);
-        },
+    const withBeside = (name: string) => {
+      const beside = BESIDE[name];
+      return (
         beside &&
-          ((each) => {
-            set(each, ...beside);
-          }),
+        ((each: Options): void => {
+          set(each, beside[0], structuredClone(beside[1]));
+        })
       );
+    };
+    for (const [option, value] of options(jsonSchema(), five.options, "")) {
+      const changed = await effect((each) => {
+        set(each, option, OTHER_VALUES[option] ?? value);
+      }, withBeside(option));
       note(option, changed);
     }
     // Of the hosts' own secrets, one host's of a kind: those of the others are alike.
@@ -1187,7 +1207,7 @@ test.serial(
     for (const name of rotatable.filter((each) => !each.startsWith("bmc-"))) {
       const changed = await effect((each) => {
         set(each, `secretVersions.${name}`, 2);
-      });
+      }, withBeside(name));
       note(`secretVersions.${name}`, changed);
     }
     t.true(rows.length > 120, `${rows.length} rows`);

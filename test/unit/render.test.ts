@@ -5,10 +5,10 @@ import test from "ava";
 import { jsonSchema, type JsonSchema } from "../../config/schema";
 import { findSecret } from "../../config/secret-names";
 import { SERVICES } from "../../catalogue";
-import { hostsWith, parseCloud, type Cloud } from "../../config";
+import { hostsWith, type Cloud } from "../../config";
 import { ini, lines, uuidFor } from "../../components/render";
 import { sortedJson } from "../../components/step";
-import { project, type Options } from "../fixtures/config/fixtures";
+import { parsedCloud, type Options } from "../fixtures/config/fixtures";
 import { alone, clouds, development, five, type SnapshotCloud } from "./support/clouds";
 import { planOf, stepsOf, type Document, type Planned } from "./support/plan";
 import { filesOf, filesOn, hostsOf, labSpecs, type RenderedFile } from "./support/rendered";
@@ -80,7 +80,7 @@ test("the cloud of five sets every option there is, and none to its default", (t
   // The rest is about what a stack is, or is secret; another backend's options are not the lab's.
   t.deepEqual(
     same.filter((option) => !/^(?:inventory|libvirt)\./.test(option)),
-    ["backend", "seed", "sshPrivateKey", "secrets"],
+    ["backend", "seed", "sshPrivateKey", "tlsPrivateKey", "secrets"],
   );
 });
 
@@ -165,8 +165,13 @@ function texts(path: RegExp): Text[] {
   );
 }
 
+/** The public VIP as clients call it. */
+function publicOf({ tls, vips }: Cloud): string {
+  return tls ? `https://${tls.name}` : `http://${vips.public}`;
+}
+
 function cloudOf({ stack, options }: SnapshotCloud): Cloud {
-  return parseCloud(options, { project, stack });
+  return parsedCloud(options, stack);
 }
 
 type Sections = ReadonlyMap<string, ReadonlyMap<string, readonly string[]>>;
@@ -315,7 +320,7 @@ test("what checks tokens asks the internal API, and takes what a service says fo
     const service = step.replace("-configure", "");
     const of = (name: string): string | undefined => option(file, "keystone_authtoken", name);
     t.is(of("auth_url"), `http://${cloud.vips.internal}:5000/v3`, host);
-    t.is(of("www_authenticate_uri"), `http://${cloud.vips.public}:5000/v3`, host);
+    t.is(of("www_authenticate_uri"), `${publicOf(cloud)}:5000/v3`, host);
     t.is(of("username"), service);
     t.is(of("password"), `\${secret:${service}}`);
     t.is(of("service_token_roles"), "service");
@@ -467,11 +472,7 @@ test("guests run in hardware or in software, and each console and each guest's m
     t.is(option(file, "libvirt", "images_type"), "rbd");
     t.is(option(file, "libvirt", "live_migration_inbound_addr"), management);
     t.is(option(file, "vnc", "server_listen"), management);
-    t.true(
-      option(file, "vnc", "novncproxy_base_url")!.startsWith(
-        `http://${file.cloud.vips.public}:6080/`,
-      ),
-    );
+    t.true(option(file, "vnc", "novncproxy_base_url")!.startsWith(`${publicOf(file.cloud)}:6080/`));
   }
 });
 
@@ -590,9 +591,22 @@ test("HAProxy offers each frontend of the catalogue on its VIPs, and asks it as 
         `inter ${5 * haproxy.observedInterMs}ms downinter ${haproxy.observedInterMs}ms`,
       );
       const observed = costly || paced(`inter ${haproxy.observedInterMs}ms`);
+      // The dashboard is where people look for one.
+      const bound = cloud.tls
+        ? `bind ${vips.public}:${name === "horizon" ? 443 : port} ssl crt /etc/haproxy/certs/public.pem`
+        : `bind ${vips.public}:${port}`;
+      const redirected = `http-request redirect location https://${cloud.tls?.name ?? ""}%[path] code 301 unless { ssl_fc }`;
+      const sent = name === "horizon" && cloud.tls !== undefined;
+      t.is(has(redirected) && has(`bind ${vips.public}:80`), sent, name);
+      // A service behind believes what this header says.
+      t.is(
+        has("http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]"),
+        cloud.tls !== undefined && expected[name]!.includes("public"),
+        name,
+      );
       const said = [
         (["internal", "public"] as const)
-          .filter((vip) => has(`bind ${vips[vip]}:${port}`))
+          .filter((vip) => has(vip === "public" ? bound : `bind ${vips.internal}:${port}`))
           .join(" "),
         ...(observed ? ["observed"] : []),
         ...(costly ? ["costly"] : []),
@@ -604,7 +618,7 @@ test("HAProxy offers each frontend of the catalogue on its VIPs, and asks it as 
       t.is(said, expected[name]!, name);
       t.is(
         lines.filter((line) => line.startsWith("bind ")).length,
-        said.match(/internal|public/g)!.length,
+        said.match(/internal|public/g)!.length + (sent ? 1 : 0),
       );
       // An answer is waited for longer by what is asked less often, and by nothing else.
       t.is(has(`timeout check ${haproxy.observedCheckTimeout}`), observed, name);

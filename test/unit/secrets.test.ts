@@ -23,8 +23,11 @@ import {
   Secrets,
   secretCatalogue,
   sshKeyPair,
+  tlsKey,
   type DerivationKey,
 } from "../../secrets";
+import { openssl } from "../../tools/certificate";
+import { checkPair, publicKey } from "../../tools/valid-config";
 import { project, validOptions, type Options } from "../fixtures/config/fixtures";
 
 const SEED = "Zq8mT1vXw5LkR7yPn3Ds9HbJc2FgA6uE0iOxYtKa";
@@ -504,4 +507,24 @@ test.serial("the stack's seed and overrides are read as secrets", async (t) => {
   const secrets = new Secrets(cloudWith());
   t.is(await inside(secrets.value("keystone-db")), "correct-horse-battery");
   t.is(await inside(secrets.value("keystone-admin")), password({ ...key, name: "keystone-admin" }));
+});
+
+test("the key of the public VIP's certificate is one that openssl signs with", (t) => {
+  const key = tlsKey({ seed: SEED, stack: "dev", name: "tls-public", version: 1 });
+  t.is(key, tlsKey({ seed: SEED, stack: "dev", name: "tls-public", version: 1 }));
+  t.not(key, tlsKey({ seed: SEED, stack: "dev", name: "tls-public", version: 2 }));
+  const certificate = openssl(["req", "-x509", "-subj", "/CN=test"], key);
+  const cloud = { ...cloudWith(), tls: { certificate, name: "test" } };
+  t.notThrows(() => {
+    checkPair(cloud, key);
+  });
+  const other = publicKey(cloud, { seed: `${SEED}x` });
+  const error = t.throws(() => {
+    checkPair(cloud, other);
+  });
+  t.regex(
+    error.message,
+    /tls\.certificate: it is another key's than this stack's; .*npm run certificate/,
+  );
+  t.false(error.message.includes(key.split("\n")[1]!));
 });

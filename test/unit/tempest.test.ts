@@ -64,6 +64,7 @@ const input: TempestInput = {
   planned: whole,
   found: everything,
   dashboardUrl: "http://192.0.2.10/horizon/",
+  authority: undefined,
   folder: "/somewhere/tempest",
 };
 

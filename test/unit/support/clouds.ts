@@ -36,6 +36,11 @@ export const five: SnapshotCloud = {
       external: { cidr: "198.51.100.0/24", mtu: 1400, vlan: 23, gateway: "198.51.100.254" },
     },
     vips: { internal: "172.20.0.250", public: "198.51.100.250" },
+    tls: {
+      certificate: "test/fixtures/tls/five.pem",
+      authority: "test/fixtures/tls/five.pem",
+      name: "cloud.north.example",
+    },
     hosts: [
       { name: "alpha", id: 11, roles: ["controller"], failureDomain: "room-a" },
       { name: "bravo-2", id: 12, roles: ["controller", "network"], failureDomain: "room-b" },

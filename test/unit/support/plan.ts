@@ -7,8 +7,7 @@ import type {
 import { MockMonitor, type MockResourceArgs } from "@pulumi/pulumi/runtime/mocks";
 import * as runtimeSettings from "@pulumi/pulumi/runtime/settings";
 import { RUNNER, type StepDocument, withoutSudo } from "../../../components/document";
-import { parseCloud } from "../../../config";
-import { project, type Options } from "../../fixtures/config/fixtures";
+import { parsedCloud, project, type Options } from "../../fixtures/config/fixtures";
 
 /**
  * The plan of a configuration: index.ts itself, run against a monitor that records all that Pulumi's engine would be
@@ -63,7 +62,7 @@ export interface PlanOptions {
 export async function planOf(options: Options, settings: PlanOptions = {}): Promise<Planned> {
   const { stack = "dev", seed = true, preview = false } = settings;
   // A mistake is the test's own, and inside of the program it would be an unhandled rejection.
-  parseCloud(options, { project, stack });
+  parsedCloud(options, stack);
   const resources: Registered[] = [];
   let outputs: Record<string, unknown> = {};
   const config: Record<string, string> = {};

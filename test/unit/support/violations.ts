@@ -1,3 +1,6 @@
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import * as path from "node:path";
 import type { StepDocument } from "../../../components/document";
 import type { Resource } from "../../../policy/plan";
 import type { Broken } from "./policy";
@@ -26,6 +29,29 @@ const KEYSTONE = "/etc/keystone/keystone.conf";
 const NOVA = "/etc/nova/nova.conf";
 
 const SPREAD = ["controllers-spread", "monitors-spread", "copies-spread", "gateways-spread"];
+
+const fixture = (file: string): string =>
+  readFileSync(path.join(__dirname, "../../fixtures", file), "utf8");
+
+/** A certificate that ends so many days from now. */
+function selfSigned(days: number): string {
+  return execFileSync(
+    "openssl",
+    [
+      ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"],
+      ...["-keyout", "/dev/null", "-subj", "/CN=10.77.3.10", "-days", String(days)],
+    ],
+    { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] },
+  );
+}
+
+/** Gives the public VIP a certificate. */
+function certified(broken: Broken, content: string): unknown {
+  return broken.documents(isStep("haproxy", "configure"), (document) => ({
+    ...document,
+    files: { ...document.files, "/etc/haproxy/certs/public.pem": { content, mode: "0600" } },
+  }));
+}
 
 const on = (broken: Broken, service: string, index = 0): string =>
   broken.plan.hostsOf(service).at(index)!;
@@ -790,6 +816,16 @@ export const SEEDS: readonly Seed[] = [
         ...props,
         url: (props.url as string).replace("https:", "http:"),
       })),
+  },
+  {
+    rule: "certificate-in-date",
+    what: "a certificate of the year before last",
+    breaks: (broken) => certified(broken, fixture("tls/expired.pem")),
+  },
+  {
+    rule: "certificate-lasts",
+    what: "a certificate for ten days more",
+    breaks: (broken) => certified(broken, selfSigned(10)),
   },
   {
     rule: "data-protected-outside-the-lab",

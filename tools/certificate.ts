@@ -1,0 +1,77 @@
+import { spawnSync } from "node:child_process";
+import * as fs from "node:fs";
+import { isIPv4 } from "node:net";
+import * as os from "node:os";
+import * as path from "node:path";
+import { parseSource } from "../config";
+import { program } from "./program";
+import { PROJECT, ROOT, stackSecrets, stackSource } from "./stack";
+import { publicKey } from "./valid-config";
+
+const USAGE = `npm run certificate: for the stack's own key, which is derived from its seed or is the secret tlsPrivateKey
+
+  npm run certificate -- --request          a request for a certificate (PKCS #10), for an authority to sign
+  npm run certificate -- --self-signed FILE  a certificate that vouches for itself, for a lab: FILE, from the project's folder
+
+Both are for tls.name, or the public VIP; --name NAME says another. The stack is $STACK, by default dev.`;
+
+/** Days of one that vouches for itself: a lab's. Two years and a bit, the most that browsers take of a private one (825). */
+const DAYS = "825";
+
+function main(): void {
+  const args = process.argv.slice(2);
+  const valueOf = (option: string): string | undefined => {
+    const at = args.indexOf(option);
+    return at < 0 ? undefined : args[at + 1];
+  };
+  const file = valueOf("--self-signed");
+  if (!args.includes("--request") && file === undefined) throw new Error(USAGE);
+  const stack = process.env.STACK ?? "dev";
+  const { key, subject } = wanted(stack, valueOf("--name"));
+  if (file === undefined) {
+    process.stdout.write(openssl(["req", "-new", ...subject], key));
+    return;
+  }
+  const certificate = openssl(["req", "-x509", "-days", DAYS, ...subject], key);
+  const target = path.join(ROOT, file);
+  fs.mkdirSync(path.dirname(target), { recursive: true });
+  fs.writeFileSync(`${target}.new`, certificate);
+  fs.renameSync(`${target}.new`, target);
+  console.log(
+    `wrote ${file}; take it by: tools/cloud run pulumi config set --stack ${stack} --path openstack-ha:tls.certificate ${file}, and the same for tls.authority`,
+  );
+}
+
+function wanted(stack: string, named: string | undefined): { key: string; subject: string[] } {
+  const source = stackSource(stack);
+  // What is asked for cannot be there yet.
+  const { tls, ...raw } = source.raw as { readonly tls?: { readonly name?: string } };
+  const cloud = parseSource({ ...source, raw }, { project: PROJECT, stack });
+  const key = publicKey(cloud, stackSecrets(stack));
+  if (key === undefined) {
+    throw new Error(
+      `the stack ${stack} has no seed yet, which its key is derived from; make one: tools/cloud run pulumi config set --stack ${stack} --secret openstack-ha:seed "$(openssl rand -base64 48)"`,
+    );
+  }
+  const name = named ?? tls?.name ?? cloud.vips.public;
+  const kind = isIPv4(name) ? "IP" : "DNS";
+  return { key, subject: ["-subj", `/CN=${name}`, "-addext", `subjectAltName=${kind}:${name}`] };
+}
+
+/** The key is in no command line, and in a file only as long as this takes: openssl opens no socket, which Node's pipes are. */
+export function openssl(args: readonly string[], key: string): string {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "openstack-ha-certificate-"));
+  const file = path.join(folder, "key.pem");
+  try {
+    fs.writeFileSync(file, key, { mode: 0o600 });
+    const done = spawnSync("openssl", [...args, "-key", file], { encoding: "utf8" });
+    if (done.status === 0) return done.stdout;
+    throw new Error(
+      `wanted a certificate of openssl, found: ${done.error?.message ?? done.stderr.trim()}`,
+    );
+  } finally {
+    fs.rmSync(folder, { recursive: true });
+  }
+}
+
+if (require.main === module) program(main);
