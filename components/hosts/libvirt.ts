@@ -89,7 +89,7 @@ export class Libvirt extends pulumi.ComponentResource {
     if (image !== undefined) return image;
     const built = this.local("image", {
       create: "scripts/vm/build",
-      environment: { VM_SPEC: sortedJson(imageSpec()) },
+      environment: imageEnvironment(),
       dependsOn: [machine],
     });
     return built.stdout.apply((text) => text.trim().split("\n").at(-1) as string);
@@ -554,6 +554,11 @@ function networkArgs(cloud: Cloud, name: NetworkName): NetworkPlan {
 }
 
 /** With what every host needs first, so that a host without a package source gets through its first steps. */
+/** What `scripts/vm/build` is told of the image. */
+export function imageEnvironment(): { readonly VM_SPEC: string } {
+  return { VM_SPEC: sortedJson(imageSpec()) };
+}
+
 function imageSpec(): object {
   return { suite: SUITE, packages: service("base").packages };
 }

@@ -3,7 +3,15 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import test from "ava";
 import { readStackFile, set, type Options } from "../fixtures/config/fixtures";
-import { nameOf, Project, SEED, type Digest, type Outcome } from "../engine/support/engine";
+import { imageEnvironment } from "../../components/hosts/libvirt";
+import {
+  nameOf,
+  Project,
+  REPOSITORY,
+  SEED,
+  type Digest,
+  type Outcome,
+} from "../engine/support/engine";
 import { TestHypervisor } from "./support/hypervisor";
 
 // One virtual machine, by the real engine, provider and libvirtd, on a machine that need not have KVM: made, reached,
@@ -17,7 +25,11 @@ let project: Project;
 let hypervisor: TestHypervisor;
 let pool: string;
 
-test.before(async () => {
+test.before(async (t) => {
+  t.timeout(1_800_000);
+  // Here, and not by the program: that runs where there is no way to the packages.
+  const environment = { ...process.env, ...imageEnvironment() };
+  execFileSync("scripts/vm/build", { cwd: REPOSITORY, env: environment, stdio: ["ignore", 2, 2] });
   project = await Project.open(STACK);
   fs.rmSync(path.join(project.work, "index.ts"));
   fs.writeFileSync(

@@ -366,7 +366,10 @@ test.serial(
   "what is said of a changed file covers every file that a start step looks at, and only such as there are",
   async (t) => {
     const steps = stepsOf(await planOf(development.options)).map(({ document }) => document);
-    const written = new Set(steps.flatMap(({ files }) => Object.keys(files ?? {})));
+    // Or taken away, where an option leaves it out.
+    const written = new Set(
+      steps.flatMap(({ absent = [], files = {} }) => [...Object.keys(files), ...absent]),
+    );
     for (const { name, takeUp } of SERVICES) {
       for (const each of takeUp) {
         for (const pattern of each.files) {
