@@ -1,7 +1,8 @@
 import * as fs from "node:fs";
+import * as path from "node:path";
 import test from "ava";
 import { parse, stringify } from "yaml";
-import { openLab, untilHealthy } from "../../bench/lib";
+import { openLab, ROOT, untilHealthy } from "../../bench/lib";
 import { Scratch } from "../../bench/scratch";
 import type { Finding } from "../../tools/precheck/judge";
 import { withoutSecrets } from "../../tools/report/room";
@@ -18,6 +19,8 @@ import { Machines } from "./support/machines";
 
 const RACKS = "racks";
 const METAL = "metal";
+/** Of its public address: what is no lab is reached by TLS. */
+const CERTIFICATE = "tls/metal.pem";
 
 let before: Residue;
 let machines: Machines;
@@ -49,13 +52,24 @@ test.before(async () => {
     const { status } = await metal.pulumi(...args);
     if (status !== 0) throw new Error(`${name} of ${METAL} ended with ${String(status)}`);
   }
+  await byTls();
 });
+
+/** With a certificate as a person would have it made. */
+async function byTls(): Promise<void> {
+  const made = await metal.tool("tools/certificate.ts", "--self-signed", CERTIFICATE);
+  if (made.status !== 0) throw new Error(`there is no certificate: ${made.stdout}`);
+  options = { ...options, tls: { certificate: CERTIFICATE, authority: CERTIFICATE } };
+  for (const option of ["certificate", "authority"])
+    await metal.pulumi("config", "set", "--path", `openstack-ha:tls.${option}`, CERTIFICATE);
+}
 
 test.after.always(async () => {
   try {
     // The first may have failed before there was one.
     await (metal as Scratch | undefined)?.dispose();
   } finally {
+    fs.rmSync(path.join(ROOT, CERTIFICATE), { force: true });
     await machines.unrack();
     machines.close();
   }
