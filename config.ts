@@ -76,7 +76,7 @@ export function loadCloud(): Cloud {
         fix:
           path === "seed"
             ? `make a new one: ${SET_SEED}`
-            : "set new ones with: pulumi config set --secret --path",
+            : `set a new one: pulumi config set --secret --path ${names.project}:${path}${path === "secrets" ? ".NAME" : ""}`,
       })),
     );
   }
@@ -115,7 +115,7 @@ export function loadSecretInputs(): SecretInputs {
   };
 }
 
-const SET_SEED = 'pulumi config set --secret openstack-ha:seed "$(openssl rand -base64 48)"';
+const SET_SEED = "openssl rand -base64 48 | pulumi config set --secret openstack-ha:seed";
 
 function currentNames(): Names {
   return { project: pulumi.getProject(), stack: pulumi.getStack() };

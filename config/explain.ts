@@ -99,7 +99,10 @@ function sizeMistake(
       : { what: `${shown} is too long`, fix: `use at most ${String(issue.maximum)} characters` };
   }
   if (issue.origin === "array") {
-    return { what: "the list is empty", fix: "name at least one" };
+    const least = Number(issue.code === "too_small" ? issue.minimum : 1);
+    return least > 1
+      ? { what: "the list is too short", fix: `name at least ${least}` }
+      : { what: "the list is empty", fix: "name at least one" };
   }
   return {
     what: `${shown} is too ${small ? "small" : "large"}`,

@@ -123,9 +123,11 @@ function checkPorts(
   }
   networkNames.forEach((port, i) => {
     const first = networkNames.slice(0, i).find((other) => nameOf(other) === nameOf(port));
-    if (nameOf(port) !== undefined && first) {
+    const own = nics?.[port] !== undefined || (first !== undefined && nics?.[first] !== undefined);
+    // What is the same for all hosts is a mistake in one place.
+    if (nameOf(port) !== undefined && first && (own || index === 0)) {
       report(
-        `hosts[${index}].nics.${port}`,
+        own ? `hosts[${index}].nics.${port}` : `inventory.nics.${port}`,
         `${nameOf(port)!} is already the interface of the ${first} network`,
         "give every network an interface of its own; VLANs of one port are such",
       );

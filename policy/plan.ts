@@ -80,7 +80,7 @@ export class Plan {
   private readonly carriers = new Map<string, Set<string>>();
   private clusters: readonly ClusterConfiguration[] | undefined;
   private names: ReadonlyMap<string, string> | undefined;
-  private readonly addresses = new Map<string, string | undefined>();
+  private onHosts: readonly string[] | undefined;
 
   /** By name: the engine has them in no order. */
   readonly resources: readonly Resource[];
@@ -98,12 +98,9 @@ export class Plan {
     for (const step of this.steps) {
       const {
         host,
-        resource,
         step: { service },
       } = step;
       this.carriers.set(service, (this.carriers.get(service) ?? new Set()).add(host));
-      const { host: address } = (resource.props.connection ?? {}) as { host?: string };
-      this.addresses.set(host, address);
       for (const [path, file] of Object.entries(step.files ?? {})) {
         const all = this.files.get(path) ?? [];
         all.push({ ...file, path, step, host: step.host });
@@ -117,7 +114,7 @@ export class Plan {
     return this.files.get(path) ?? [];
   }
 
-  /** The addresses that hosts are told of each other: a connection is not known in a preview without a seed. */
+  /** The addresses that hosts are told of each other. That of a connection may be another one, for people alone. */
   private named(): ReadonlyMap<string, string> {
     this.names ??= new Map(
       (this.file("/etc/hosts")[0]?.content ?? "").split("\n").map((line) => {
@@ -135,7 +132,8 @@ export class Plan {
 
   /** The hosts that have steps. */
   hosts(): readonly string[] {
-    return [...this.addresses.keys()];
+    this.onHosts ??= [...new Set(this.steps.map(({ host }) => host))];
+    return this.onHosts;
   }
 
   allFiles(): readonly FileOnHost[] {
@@ -196,7 +194,7 @@ export class Plan {
 
   /** The address of a host by which the others know it. */
   addressOf(host: string): string | undefined {
-    return this.addresses.get(host) ?? this.named().get(host);
+    return this.named().get(host);
   }
 
   /** What a host shares its fate with; the host itself where nothing is said. */

@@ -50,7 +50,7 @@ function wanted(stack: string, named: string | undefined): { key: string; subjec
   const key = publicKey(cloud, stackSecrets(stack));
   if (key === undefined) {
     throw new Error(
-      `the stack ${stack} has no seed yet, which its key is derived from; make one: tools/cloud run pulumi config set --stack ${stack} --secret openstack-ha:seed "$(openssl rand -base64 48)"`,
+      `the stack ${stack} has no seed yet, which its key is derived from; make one: openssl rand -base64 48 | tools/cloud run pulumi config set --stack ${stack} --secret openstack-ha:seed`,
     );
   }
   const name = named ?? tls?.name ?? cloud.vips.public;

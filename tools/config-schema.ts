@@ -25,7 +25,7 @@ export function stackFileSchema(project: string): string {
     ...plain,
     seed: {
       ...secure,
-      description: `${seed?.description ?? ""} At least ${minimumSeedLength} characters. Set it with: pulumi config set --secret ${project}:seed "$(openssl rand -base64 48)"`,
+      description: `${seed?.description ?? ""} At least ${minimumSeedLength} characters. Set it with: openssl rand -base64 48 | pulumi config set --secret ${project}:seed`,
     },
     sshPrivateKey: {
       ...secure,

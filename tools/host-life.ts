@@ -32,7 +32,7 @@ const COUNTED = ["controller", "storage"] as const;
 /** Services that need a majority of the controllers. */
 const BY_MAJORITY: readonly string[] = ["pacemaker", "mariadb", "rabbitmq", "ovn"];
 
-const JOINS = ", and it joins the others' clusters, which was not tried on a running cloud";
+const JOINS = ", and it joins the others' clusters, which was tried with controllers alone only";
 
 /** The hosts of a state, by name. */
 export function knownHosts(resources: readonly StateResource[]): KnownHost[] {

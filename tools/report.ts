@@ -5,6 +5,8 @@ import { program } from "./program";
 import { LEAST_LIMIT, report } from "./report/markdown";
 import { parsePlan, type Plan } from "./report/plan";
 import { complaint, Room } from "./report/room";
+import { verdictOn } from "./report/rules";
+import { fileCloud } from "./stack";
 
 /**
  * npm run preview:report -- [--stack STACK] [options]: what a change does, as Markdown for the comment of a pull request.
@@ -29,7 +31,10 @@ async function main(): Promise<void> {
   const stack = options.stack ?? process.env.STACK ?? "dev";
   const limit = readLimit(options.limit);
   const { notes, plan } = await planOf(stack, options);
-  const text = report(plan, { stack, notes, ...(limit ? { limit } : {}) });
+  // Of a plan from elsewhere nobody knows the stack's file.
+  const hosts = options.plan === undefined ? fileCloud(stack).hosts : [];
+  const verdict = verdictOn(plan, hosts);
+  const text = report(plan, { stack, notes, verdict, ...(limit ? { limit } : {}) });
   if (options.output === undefined) process.stdout.write(text);
   else fs.writeFileSync(options.output, text);
 }

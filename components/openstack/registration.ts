@@ -75,7 +75,8 @@ export class Registration extends pulumi.ComponentResource {
             roleId: roles.apply((ids) => ids[role] ?? missingRole(role)),
             userId: user.id,
           },
-          options,
+          // Keystone's own roles keep their ids. To ask for them again, as after a rotation, is no reason to plan another one.
+          { ...options, ignoreChanges: ["roleId"] },
         ),
     );
   }

@@ -15,15 +15,13 @@ interface Stored {
 }
 
 /** The secrets that each host is given, by name; none where they are not known yet. */
-function stores(
-  plan: Plan,
-): { resource: Resource; address: string | undefined; store: Record<string, Stored> }[] {
+function stores(plan: Plan): { resource: Resource; host: string; store: Record<string, Stored> }[] {
   return plan.resources
     .filter(({ props }) => isStore(props))
     .filter(({ props }) => typeof props.stdin === "string")
     .map((resource) => ({
       resource,
-      address: (resource.props.connection as { host: string } | undefined)?.host,
+      host: resource.name.replace(/^base-secrets-/, ""),
       store: JSON.parse(resource.props.stdin as string) as Record<string, Stored>,
     }));
 }
@@ -149,10 +147,10 @@ export const secrets: readonly Rule[] = [
     reason: "The step would fail half-way, on a host that serves.",
     fix: "add the secret to the service in catalogue.ts",
     find: (plan) => {
-      const byAddress = new Map(stores(plan).map(({ address, store }) => [address, store]));
+      const byHost = new Map(stores(plan).map(({ host, store }) => [host, store]));
       return plan.steps.flatMap(
         ({ files = {}, host, resource, secrets: named = {} }): Finding[] => {
-          const store = byAddress.get(plan.addressOf(host));
+          const store = byHost.get(host);
           const inFiles = Object.values(files).flatMap(({ content }) =>
             [...content.matchAll(REFERENCE)].map(([, name]) => name!),
           );

@@ -177,7 +177,7 @@ test("a seed in clear text is refused, with what to do", async (t) => {
   t.not(status, 0);
   t.regex(
     stdout + stderr,
-    /openstack-ha:seed: it is stored in clear text, .*; make a new one: pulumi config set --secret/,
+    /openstack-ha:seed: it is stored in clear text, .*; make a new one: openssl rand .* pulumi config set --secret/,
   );
   t.false((stdout + stderr).includes(SEED));
 });

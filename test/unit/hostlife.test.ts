@@ -89,7 +89,7 @@ test("a role that leaves a host is refused; one that comes is told, and refused 
   const { lines, refusals } = hostLife(known, { ...cloud, backend: "inventory" });
   t.deepEqual(refusals, [lost]);
   t.deepEqual(lines, [
-    "cmp2 gets the role storage: its services are installed and started there, and it joins the others' clusters, which was not tried on a running cloud",
+    "cmp2 gets the role storage: its services are installed and started there, and it joins the others' clusters, which was tried with controllers alone only",
   ]);
 });
 

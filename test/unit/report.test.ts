@@ -10,11 +10,13 @@ import { between, readOptions } from "../../tools/report";
 import { changesOf } from "../../tools/report/changes";
 import { eventsOf, isFor } from "../../tools/report/events";
 import { LEAST_LIMIT, report } from "../../tools/report/markdown";
-import { parsePlan, type Plan, type PlanStep } from "../../tools/report/plan";
+import { BLINDED, type Inputs, parsePlan, type Plan, type PlanStep } from "../../tools/report/plan";
 import { withoutSecrets } from "../../tools/report/room";
+import { verdictOn } from "../../tools/report/rules";
 import { code, diffLines, fenced, html, unifiedDiff } from "../../tools/report/text";
+import { type Options, parsedCloud, set } from "../fixtures/config/fixtures";
 import { development } from "./support/clouds";
-import { planOf, stepsOf } from "./support/plan";
+import { inspect, planOf, stepsOf } from "./support/plan";
 
 // The report of a preview by itself: texts, order, limits. What it says of real plans is in test/engine/report.test.ts.
 
@@ -444,3 +446,82 @@ test("an unknown name gets the closest ones", (t) => {
   t.is(closest(["keystone", "glance", "nova", "nova-compute"], "keystoen")[0], "keystone");
   t.is(closest(["keystone", "glance", "nova-compute", "nova"], "nova-comptue")[0], "nova-compute");
 });
+
+// ---- What the rules say -----------------------------------------------------------------------------------------
+
+/** A plan as pulumi prints it: without outputs, and with secrets blinded. */
+async function printed(options: Options): Promise<Plan> {
+  const { resources } = await planOf(options);
+  return {
+    steps: resources.map(({ inputs, name, type }) => ({
+      op: "create",
+      urn: `urn:pulumi:dev::openstack-ha::${type}::${name}`,
+      newState: {
+        urn: `urn:pulumi:dev::openstack-ha::${type}::${name}`,
+        type,
+        inputs: blinded(inspect(inputs)),
+        customTimeouts: { create: 1440, update: 1440 },
+      },
+    })),
+  };
+}
+
+/** What has a secret in it is blinded at the top, as pulumi does. */
+function blinded({ value }: { value: unknown }): Inputs {
+  const { connection, ...inputs } = value as Inputs;
+  return connection === undefined ? inputs : { ...inputs, connection: BLINDED };
+}
+
+test.serial("a report has what the rules say, and who stops", async (t) => {
+  const plan = await printed(development.options);
+  const { hosts } = parsedCloud(development.options, "dev");
+  const good = verdictOn(plan, hosts);
+  t.deepEqual(good.broken, []);
+  t.regex(
+    report(plan, { stack: "dev", verdict: good }),
+    /All \d+ \[rules\]\(docs\/policies\.md\) are kept/,
+  );
+
+  const steps = plan.steps.map((step) => {
+    const text = JSON.stringify(step).replaceAll(" on-marked-down shutdown-sessions", "");
+    return JSON.parse(text) as (typeof plan.steps)[number];
+  });
+  const bad = verdictOn(
+    { steps },
+    hosts.map((host) => ({ ...host, failureDomain: host.name === "ctl3" ? "b" : "a" })),
+  );
+  t.deepEqual(
+    [...new Set(bad.broken.map(({ rule, severity }) => `${severity} ${rule}`))],
+    [
+      "mandatory controllers-spread",
+      "mandatory dead-sessions-are-cut",
+      // The text alone was changed, and not the digest that a start step has of it.
+      "mandatory start-follows-configuration",
+      "advisory monitors-spread",
+      "advisory copies-spread",
+    ],
+  );
+  const text = report({ steps }, { stack: "dev", verdict: bad });
+  t.regex(text, /\*\*`up` refuses this plan\*\*: \d+ violations of mandatory rules/);
+  t.regex(text, /- \*\*mandatory\*\* `dead-sessions-are-cut`: `.*`/);
+});
+
+test.serial(
+  "a host that is drained is said to be, and nothing of it to be forgotten",
+  async (t) => {
+    const drained = structuredClone(development.options);
+    set(drained, "hosts[4].state", "drained");
+    const before = (await printed(development.options)).steps;
+    const after = new Map((await printed(drained)).steps.map((step) => [step.urn, step.newState]));
+    const steps = before.map(({ urn, newState: oldState }) => {
+      const newState = after.get(urn);
+      const same = JSON.stringify(oldState) === JSON.stringify(newState);
+      return newState === undefined
+        ? { op: "delete", urn, oldState: oldState! }
+        : { op: same ? "same" : "update", urn, oldState: oldState!, newState };
+    });
+    const text = report({ steps }, { stack: "dev" });
+    t.regex(text, /\*\*the host is drained\*\*|the host.*is drained/);
+    t.notRegex(text, /is left as it is/);
+  },
+);

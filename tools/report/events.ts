@@ -33,6 +33,7 @@ export function eventsOf(plan: Plan, changes: readonly Change[] = changesOf(plan
   const filesByHost = changedFiles(changes);
   const found = changes.flatMap((change) => [
     ...removals(change, changes),
+    ...drains(change),
     ...takeUps(change, filesByHost),
     ...clusterEvents(change),
     ...labEvents(change),
@@ -157,6 +158,8 @@ function removals(change: Change, changes: readonly Change[]): Found[] {
   }
   // It is told with its host.
   if (machine?.op === "delete" && host !== undefined) return [];
+  // The step that drains the host stops what it has no more steps for.
+  if (changes.some((each) => each.host === host && isDrain(each))) return [];
   if (change.forgotten) {
     return [
       {
@@ -169,6 +172,25 @@ function removals(change: Change, changes: readonly Change[]): Found[] {
     ];
   }
   return [{ ...base, how: "is deleted", what: name, notice: "whoever uses it" }];
+}
+
+/** What takes the guests away from a host that had its part in the cloud. */
+function isDrain({ before, after }: Change): boolean {
+  return after?.params?.state === "drained" && before?.params?.state !== "drained";
+}
+
+function drains(change: Change): Found[] {
+  const { host, urn } = change;
+  if (!isDrain(change)) return [];
+  return [
+    {
+      ...{ urn, host, turns: false, apiCallsMayFail: false, destructive: false },
+      how: "is drained",
+      what: "the host",
+      notice:
+        "guests that run move to other hosts without a stop, those that are off are taken over; then nova-compute, OVN's controller and the metadata agent stop there",
+    },
+  ];
 }
 
 // ---- What restarts ----------------------------------------------------------------------------------------------
@@ -306,7 +328,7 @@ function labEvents({ name, op, texts, urn, host }: Change): Found[] {
         ? {
             how: "is refused",
             notice:
-              "its disk was made for other roles: up fails for it; delete the host and create it again",
+              "its disk was made for other roles, and up refuses another one: give the role to a new host",
             apiCallsMayFail: false,
           }
         : {

@@ -1,6 +1,7 @@
 import { type Change, changesOf, compare, type SecretChange } from "./changes";
 import { type Event, eventsOf } from "./events";
 import { type Diagnostic, nameOf, type Plan } from "./plan";
+import type { Verdict } from "./rules";
 import { code, type Diff, fenced, html } from "./text";
 
 /** A plan as a comment of a pull request: what is dangerous first, then what changes, within a limit. Pure. */
@@ -11,6 +12,8 @@ export interface ReportOptions {
   readonly limit?: number;
   /** Lines that say what was compared with what. */
   readonly notes?: readonly string[];
+  /** Left out where nobody was asked. */
+  readonly verdict?: Verdict;
 }
 
 const DEFAULT_LIMIT = 60_000;
@@ -67,13 +70,14 @@ function render(
   plan: Plan,
   changes: readonly Change[],
   events: readonly Event[],
-  { notes = [], stack }: ReportOptions,
+  { notes = [], stack, verdict }: ReportOptions,
   detail: Detail,
 ): string {
   return `${[
     heading(plan, changes, stack),
     ...notes.map((note) => `> ${note}`),
     dangers(events, changes, detail),
+    ...(verdict === undefined ? [] : [rules(verdict, detail)]),
     problems(plan, detail),
     unknowns(changes, detail),
     changedText(changes, detail),
@@ -186,7 +190,29 @@ function hostList(hosts: readonly string[], { hosts: most }: Detail): string {
   return hosts.length > most ? `${shown} and ${hosts.length - most} more` : shown;
 }
 
-// ---- What the engine and policies say ---------------------------------------------------------------------------
+// ---- What the rules and the engine say ---------------------------------------------------------------------------
+
+function rules({ broken, rules: asked }: Verdict, detail: Detail): string {
+  const mandatory = broken.filter(({ severity }) => severity === "mandatory");
+  const advisory = broken.filter(({ severity }) => severity === "advisory");
+  if (broken.length === 0)
+    return `All ${asked} [rules](docs/policies.md) are kept, as far as a plan without secrets shows.`;
+  // What stops `up` is a danger: it stays.
+  const listed = [...mandatory.slice(0, MOST_ALIKE), ...advisory.slice(0, detail.rows)];
+  return [
+    "### Rules that are broken",
+    mandatory.length > 0
+      ? `**\`up\` refuses this plan**: ${plural(mandatory.length, "violation")} of mandatory rules.`
+      : "`up` goes on: these are advice.",
+    [
+      ...listed.map(({ rule, severity, message }) => {
+        const text = message.length > MOST_MESSAGE ? `${message.slice(0, MOST_MESSAGE)}…` : message;
+        return `- ${severity === "mandatory" ? "**mandatory**" : severity} ${code(rule)}: ${code(text)}`;
+      }),
+      ...rest(broken.length - listed.length, "violation"),
+    ].join("\n"),
+  ].join("\n\n");
+}
 
 function problems({ diagnostics = [] }: Plan, detail: Detail): string {
   const shown = diagnostics.filter(
@@ -199,7 +225,7 @@ function problems({ diagnostics = [] }: Plan, detail: Detail): string {
   const others = shown.filter(({ severity }) => severity !== "error");
   const listed = [...errors.slice(0, MOST_ALIKE), ...others.slice(0, detail.rows)];
   return [
-    "### What the engine and policies say",
+    "### What the engine says",
     [...listed.map(problemLine), ...rest(shown.length - listed.length, "message")].join("\n"),
   ].join("\n\n");
 }

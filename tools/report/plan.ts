@@ -39,6 +39,13 @@ export interface ResourceState {
   readonly dependencies?: readonly string[];
   readonly propertyDependencies?: Readonly<Record<string, readonly string[]>>;
   readonly deletedWith?: string;
+  readonly protect?: boolean;
+  /** Seconds. */
+  readonly customTimeouts?: {
+    readonly create?: number;
+    readonly delete?: number;
+    readonly update?: number;
+  };
   readonly replacementTrigger?: unknown;
 }
 

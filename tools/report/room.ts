@@ -149,7 +149,9 @@ export function complaint({ stdout, stderr }: Outcome): string {
   try {
     const { diagnostics = [] } = parsePlan(stdout, "");
     const errors = diagnostics.filter(({ severity }) => severity === "error");
-    if (errors.length) return errors.map(({ message }) => message.trim()).join("\n");
+    if (errors.length)
+      // Who shows it says itself that it is an error.
+      return errors.map(({ message }) => message.trim().replace(/^error: /, "")).join("\n");
   } catch {
     // It did not come so far.
   }
