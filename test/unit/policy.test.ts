@@ -94,6 +94,16 @@ test.serial("hosts that are reached by sudo are judged like any others", async (
   t.deepEqual(judged(stack), []);
 });
 
+test.serial(
+  "hosts that are reached at an address of its own are judged by those of the cloud",
+  async (t) => {
+    const options = readStackFile("Pulumi.production.example.yaml");
+    set(options, "secrets", { "pacemaker-bmc": "Bmc-of-all-12345" });
+    for (let i = 0; i < 12; i++) set(options, `hosts[${i}].ssh.address`, `192.0.2.${i + 1}`);
+    t.deepEqual(judged(stackOf(await planOf(options, { stack: "production" }))), []);
+  },
+);
+
 test.serial("two storage hosts in one room of three are advised against", async (t) => {
   const said = judged(stackOf(await planOf(five.options, { stack: five.stack })));
   t.deepEqual(said, [
