@@ -156,6 +156,7 @@ export function uwsgiIni(app: Uwsgi): string {
       "rem-header = Content-Length",
       `threads = ${app.threads}`,
       "thunder-lock = true",
+      `touch-chain-reload = ${reloadFile(app.name)}`,
       `uid = ${app.account}`,
       `wsgi-file = ${app.script}`,
       ...(app.options ?? []),
@@ -179,6 +180,11 @@ export function dropIn(name: string, command: string, ...options: readonly strin
   );
 }
 
+/** Whoever touches it has uWSGI begin its workers anew, one when the one before is ready. */
+function reloadFile(name: string): string {
+  return `/run/${name}.reload`;
+}
+
 /** Debian's start script binds every address, and HAProxy needs the VIPs'. */
 export function uwsgiDropIn(
   name: string,
@@ -189,8 +195,8 @@ export function uwsgiDropIn(
   return dropIn(
     name,
     `/usr/bin/uwsgi_python3 --http-socket ${host.addresses.management}:${port} --ini ${ini}`,
-    // New workers take over, and the socket stays: nobody is refused.
-    "ExecReload=/bin/kill -HUP $MAINPID",
+    // Workers take the service's new configuration one after the other, so that somebody always answers.
+    `ExecReload=+/usr/bin/touch ${reloadFile(name)}`,
   );
 }
 

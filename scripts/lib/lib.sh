@@ -185,6 +185,7 @@ units_running() {
   ((${#down[@]} == 0)) || change "started ${down[*]}" start_units "${down[@]}"
   ((${#old[@]} == 0)) || change "restarted ${old[*]}" alone_in_cluster "$STEP_SERVICE" restart_units "${old[@]}"
   checking || for unit in "${units[@]}"; do remember_start "$STEP_STATE/started/$unit" "$now"; done
+  checking || for unit in "${down[@]}"; do remember_uwsgi "$unit"; done
 }
 
 # enable_units UNIT...: not reloaded for it, which takes half a second of CPU, and a unit's own state if it got another name
@@ -257,16 +258,66 @@ restart_units() {
   fi
   for unit in "$@"; do
     if [[ $(systemctl show --property NeedDaemonReload --value "$unit") == no &&
-    $(systemctl show --property ExecReload --value "$unit") == *"-HUP"* ]]; then
+    $(systemctl show --property ExecReload --value "$unit") == *".reload"* ]]; then
       reload+=("$unit")
     else
       restart+=("$unit")
     fi
   done
   reload_units "$@"
-  ((${#reload[@]} == 0)) || systemctl reload "${reload[@]}" || fail "wanted ${reload[*]} reloaded, found: $(units_started "${reload[@]}")"
+  reload_uwsgi "${reload[@]}"
   ((${#restart[@]} == 0)) || systemctl restart "${restart[@]}" || wait_for 60 "${restart[*]} restarted" units_started "${restart[@]}"
   if declare -F ready >/dev/null; then wait_for 120 "$STEP_SERVICE ready after its restart" ready; fi
+}
+
+# reload_uwsgi UNIT...: their workers begin anew one after the other, so that there is always one that answers; all at once,
+# without letting go of the socket, where uWSGI's own file is another one.
+reload_uwsgi() {
+  local unit record since
+  since=$(date +%s)
+  for unit in "$@"; do
+    record=$STEP_STATE/started/$unit.uwsgi
+    if [[ -e $record && $(<"$record") == "$(uwsgi_fingerprint "$unit")" ]]; then
+      systemctl reload "$unit"
+    else
+      systemctl kill --kill-whom=main --signal=HUP "$unit"
+    fi || fail "wanted $unit reloaded, found: $(unit_problem "$unit")"
+  done
+  for unit in "$@"; do
+    wait_for 120 "the workers of $unit anew" workers_since "$unit" "$since"
+    remember_uwsgi "$unit"
+  done
+}
+
+uwsgi_fingerprint() {
+  local file
+  file=$(systemctl show --property ExecStart --value "$1" | sed -n 's/.* --ini \([^ ;]*\).*/\1/p')
+  [[ -z $file ]] || fingerprint "$file"
+}
+
+# remember_uwsgi UNIT: what uWSGI itself was started with, if it is one.
+remember_uwsgi() {
+  local now
+  now=$(uwsgi_fingerprint "$1")
+  [[ -z $now ]] || remember_start "$STEP_STATE/started/$1.uwsgi" "$now"
+}
+
+# workers_since UNIT SECONDS: it has workers, and all of them are younger than that time.
+workers_since() {
+  local main age now workers=0
+  main=$(systemctl show --property MainPID --value "$1")
+  now=$(date +%s)
+  while read -r age; do
+    ((now - age >= $2)) || {
+      echo "a worker of $1 is from before"
+      return 1
+    }
+    workers=$((workers + 1))
+  done < <(ps -o etimes= --ppid "$main")
+  ((workers > 0)) || {
+    echo "$1 has no workers: $(unit_problem "$1")"
+    return 1
+  }
 }
 
 # unit_problem UNIT: the last line it wrote, for an error message.

@@ -257,7 +257,9 @@ show)
   case $property in
   StateChangeTimestamp) [[ ! -e ${state}/$unit.since ]] || echo "@$(<${state}/$unit.since)" ;;
   NeedDaemonReload) [[ -e ${state}/$unit.edited ]] && echo yes || echo no ;;
-  ExecReload) [[ ! -e ${state}/$unit.reloads ]] || echo '{ path=/bin/kill ; argv[]=/bin/kill -HUP $MAINPID ; }' ;;
+  ExecReload) [[ ! -e ${state}/$unit.reloads ]] || echo '{ path=/usr/bin/touch ; argv[]=/usr/bin/touch /run/demo.reload ; }' ;;
+  ExecStart) [[ ! -e ${state}/$unit.reloads ]] || echo '{ path=/usr/bin/uwsgi ; argv[]=/usr/bin/uwsgi --http-socket 10.77.0.11:80 --ini ${r.at("host/uwsgi.ini")} ; ignore_errors=no ; }' ;;
+  MainPID) echo 4711 ;;
   esac
   exit ;;
 esac
@@ -283,6 +285,8 @@ exit $status
 `,
   );
   r.program("journalctl", "echo 'bind: address already in use'\n");
+  // Seconds that each worker of a unit has run.
+  r.program("ps", `cat ${state}/ages 2>/dev/null || echo 0\n`);
   return r;
 }
 
@@ -411,16 +415,33 @@ serial(
 );
 
 serial(
-  "a unit that takes its new configuration by a signal is reloaded, unless its own file has changed",
+  "uWSGI's workers begin anew one after the other; all at once for its own file, and by a restart for its unit's",
   async (t) => {
     const r = serviceManager(clusterHost(t));
     r.write("host/demo.conf", "a\n");
+    r.write("host/uwsgi.ini", "processes = 2\n");
     r.write("units/demo.service.reloads", "");
     await r.apply(UNIT(r));
     calls(r);
     r.write("host/demo.conf", "b\n");
     t.deepEqual(said(await r.apply(UNIT(r))), fine("changed: restarted demo.service"));
     t.deepEqual(calls(r), ["reload demo.service"]);
+    r.write("host/uwsgi.ini", "processes = 3\n");
+    r.write("host/demo.conf", "b2\n");
+    await r.apply(UNIT(r));
+    t.deepEqual(calls(r), ["kill demo.service"]);
+    r.write("host/demo.conf", "b3\n");
+    await r.apply(UNIT(r));
+    t.deepEqual(calls(r), ["reload demo.service"]);
+    // One that still has the former configuration.
+    r.write("units/ages", "0\n900\n");
+    r.write("host/demo.conf", "b4\n");
+    t.regex(
+      (await r.apply(UNIT(r, IMPATIENT))).stderr,
+      /wanted the workers of demo\.service anew.*a worker of demo\.service is from before/,
+    );
+    calls(r);
+    r.write("units/ages", "0\n");
     r.write("host/demo.conf", "c\n");
     r.write("units/demo.service.edited", "");
     await r.apply(UNIT(r));
@@ -477,7 +498,7 @@ ready() { echo ready >>${r.at("host/calls")}; }
   );
   t.deepEqual(calls(r), [
     "openstack-ha-lock-demo",
-    "reload b.service",
+    "kill b.service",
     "restart a.service c.service",
     "ready",
   ]);
