@@ -13,7 +13,7 @@ bootstrap_keystone() {
     --bootstrap-internal-url "$(param internal)" \
     --bootstrap-public-url "$(param public)" \
     --bootstrap-region-id "$(param region)" ||
-    fail "wanted the admin account, found that keystone-manage bootstrap fails; see the log"
+    fail "wanted the admin account, found that keystone-manage bootstrap fails: $(tail -n 1 "$STEP_DIR/again"); see the log"
   # After a rotation: what is stored is encrypted anew, with the primary key, before the older key goes.
   [[ $(param credentials) == 1 ]] || keystone-manage credential_migrate --keystone-user keystone --keystone-group keystone ||
     fail "wanted stored credentials under the new key, found that keystone-manage credential_migrate fails; see the log"

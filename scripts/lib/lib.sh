@@ -412,7 +412,8 @@ secret_version() { jq -r --arg name "$1" '.[$name] // "none"' "$STEP_DIR/secret-
 sql() { mariadb --batch --skip-column-names --skip-print-query-on-error --connect-timeout=5 "$@"; }
 
 # again COMMAND...: one that writes to the database and may be run twice. Galera takes back (1213) what collides with a change
-# of a schema that comes from another host, and leaves it to the client to make it again.
+# of a schema that comes from another host, and leaves it to the client to make it again. So it is where the connection was
+# lost or silent for too long (2006, 2013): all of them wait while a schema changes, and on a busy machine that takes its time.
 again() {
   local said=$STEP_DIR/again
   for _ in {1..10}; do
@@ -420,7 +421,7 @@ again() {
       cat "$said"
       return
     fi
-    grep -qE 'ERROR 1213 |\(1213, ' "$said" || break
+    grep -qE 'ERROR (1213|2006|2013) |\((1213|2006|2013), ' "$said" || break
     sleep "0.$((RANDOM % 9 + 1))"
   done
   cat "$said" >&2
