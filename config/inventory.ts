@@ -38,9 +38,10 @@ export function checkInventory(candidate: Candidate, report: Report): void {
     return;
   }
   const whole = hosts.some(({ roles }) => roles.includes("compute"));
+  const told = new Set<string>();
   for (const host of hosts) {
     checkReach(host, report);
-    checkPorts(host, settings.inventory, whole, report);
+    checkPorts(host, settings.inventory, whole, told, report);
     checkDisks(host, report);
   }
   checkDoubles(candidate, report);
@@ -102,6 +103,7 @@ function checkPorts(
   { index, roles, nics }: PlacedHost,
   inventory: Settings["inventory"] | undefined,
   whole: boolean,
+  told: Set<string>,
   report: Report,
 ): void {
   if (!inventory) {
@@ -123,11 +125,14 @@ function checkPorts(
   }
   networkNames.forEach((port, i) => {
     const first = networkNames.slice(0, i).find((other) => nameOf(other) === nameOf(port));
-    const own = nics?.[port] !== undefined || (first !== undefined && nics?.[first] !== undefined);
-    // What is the same for all hosts is a mistake in one place.
-    if (nameOf(port) !== undefined && first && (own || index === 0)) {
+    if (nameOf(port) !== undefined && first) {
+      const own = nics?.[port] !== undefined || nics?.[first] !== undefined;
+      const at = own ? `hosts[${index}].nics.${port}` : `inventory.nics.${port}`;
+      // What all hosts have from one place is a mistake there, and one.
+      if (told.has(at)) return;
+      told.add(at);
       report(
-        own ? `hosts[${index}].nics.${port}` : `inventory.nics.${port}`,
+        at,
         `${nameOf(port)!} is already the interface of the ${first} network`,
         "give every network an interface of its own; VLANs of one port are such",
       );
