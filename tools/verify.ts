@@ -154,11 +154,13 @@ function prepareFolder(python: string, folder: string): void {
   }
 }
 
-function environment(folder: string): NodeJS.ProcessEnv {
+function environment(folder: string, authority?: string): NodeJS.ProcessEnv {
   // The cloud is asked directly.
   const direct = Object.entries(pythonEnvironment()).filter(([name]) => !/^\w+_proxy$/i.test(name));
   return {
     ...Object.fromEntries(direct),
+    // For what asks without tempest's own option, as the dashboard's test does: OpenSSL's.
+    ...(authority === undefined ? {} : { SSL_CERT_FILE: authority }),
     OS_TEST_TIMEOUT: String(TEST_TIMEOUT),
     PYTHONUNBUFFERED: "1",
     TEMPEST_CONFIG: "tempest.conf",
@@ -204,7 +206,7 @@ export async function verify(
   const shown = path.relative(process.cwd(), folder);
   const began = Date.now();
   console.log(`${run.length} tests, logs in ${shown}`);
-  const { events, interrupted } = await runTempest(python, folder, run);
+  const { events, interrupted } = await runTempest(python, input, run);
   const result = outcome(run, events);
   const whole: Outcome = { ...result, skipped: [...result.skipped, ...skipped] };
   const text = report(whole);
@@ -235,7 +237,7 @@ function keepOld(file: string): void {
 /** Run these tests, tell of each, and keep everything in run.log. */
 async function runTempest(
   python: string,
-  folder: string,
+  { authority, folder }: Pick<TempestInput, "authority" | "folder">,
   tests: readonly string[],
 ): Promise<{ events: TestEvent[]; interrupted: boolean }> {
   if (tests.length === 0) return { events: [], interrupted: false };
@@ -244,7 +246,7 @@ async function runTempest(
   const log = fs.openSync(path.join(folder, "run.log"), "a");
   const concurrency = process.env.TEMPEST_CONCURRENCY ?? "2";
   const args = ["-m", "tempest.cmd.main", "run", "--subunit", "--load-list", selected];
-  const run = { cwd: folder, detached: true, env: environment(folder) };
+  const run = { cwd: folder, detached: true, env: environment(folder, authority) };
   // Groups of their own: an interrupt reaches tempest once, from here, and the reader not at all.
   const tempest = spawn(python, [...args, "--concurrency", concurrency], run);
   const reader = spawn(python, [EVENTS], run);
@@ -382,7 +384,7 @@ export async function cleanUp(python: string, input: TempestInput): Promise<numb
   }
   const done = spawnSync(python, ["-m", "tempest.cmd.main", "cleanup", "--prefix", `${PREFIX}-`], {
     cwd: input.folder,
-    env: environment(input.folder),
+    env: environment(input.folder, input.authority),
     stdio: ["ignore", "inherit", "inherit"],
   });
   const left = await projectsOfTests(await asAdmin(input.outputs));
