@@ -146,7 +146,8 @@ serial("a lock that an earlier run of the same host left is taken over at once",
   leaveLock(r, "demo", "ctl1", now() + 1000);
   const outcome = await r.apply(on(r, "ctl1", "alone_in_cluster demo changed done\n"));
   t.deepEqual(said(outcome), fine("changed: done"));
-  t.true(outcome.milliseconds < 5000);
+  // It would be waited for as long as it may be held, 420 s, on however busy a machine.
+  t.true(outcome.milliseconds < 120_000);
 });
 
 serial("a lock whose holder died is taken over when it has expired, and not before", async (t) => {
