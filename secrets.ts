@@ -303,7 +303,8 @@ export function tlsKey(key: DerivationKey): string {
   const curve = crypto.createECDH("prime256v1");
   // 16 bytes more than the order has: reduced by it, no number is likelier (FIPS 186-5, A.2.1).
   const bytes = BigInt(`0x${deriveBytes(key, 48).toString("hex")}`);
-  curve.setPrivateKey(((bytes % (P256_ORDER - 1n)) + 1n).toString(16).padStart(64, "0"), "hex");
+  const scalar = ((bytes % (P256_ORDER - 1n)) + 1n).toString(16).padStart(64, "0");
+  curve.setPrivateKey(scalar, "hex");
   const point = curve.getPublicKey();
   const coordinate = (start: number): string =>
     point.subarray(start, start + 32).toString("base64url");
@@ -313,7 +314,7 @@ export function tlsKey(key: DerivationKey): string {
     // The point is its kind, x and y.
     x: coordinate(1),
     y: coordinate(33),
-    d: Buffer.from(curve.getPrivateKey("hex").padStart(64, "0"), "hex").toString("base64url"),
+    d: Buffer.from(scalar, "hex").toString("base64url"),
   };
   return crypto
     .createPrivateKey({ key: jwk, format: "jwk" })

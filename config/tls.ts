@@ -5,7 +5,7 @@ import type { Candidate, Report } from "./rules";
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g;
 
 /** The certificates of a text in PEM, in their order. Throws where one of them is none. */
-export function certificatesOf(pem: string): X509Certificate[] {
+function certificatesOf(pem: string): X509Certificate[] {
   return [...pem.matchAll(CERTIFICATE)].map(([text]) => new X509Certificate(text));
 }
 

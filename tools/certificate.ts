@@ -6,7 +6,7 @@ import * as path from "node:path";
 import { parseSource } from "../config";
 import { program } from "./program";
 import { PROJECT, ROOT, stackSecrets, stackSource } from "./stack";
-import { publicKey } from "./valid-config";
+import { certificateKey } from "./valid-config";
 
 const USAGE = `npm run certificate: for the stack's own key, which is derived from its seed or is the secret tlsPrivateKey
 
@@ -47,7 +47,7 @@ function wanted(stack: string, named: string | undefined): { key: string; subjec
   // What is asked for cannot be there yet.
   const { tls, ...raw } = source.raw as { readonly tls?: { readonly name?: string } };
   const cloud = parseSource({ ...source, raw }, { project: PROJECT, stack });
-  const key = publicKey(cloud, stackSecrets(stack));
+  const key = certificateKey(cloud, stackSecrets(stack));
   if (key === undefined) {
     throw new Error(
       `the stack ${stack} has no seed yet, which its key is derived from; make one: openssl rand -base64 48 | tools/cloud run pulumi config set --stack ${stack} --secret openstack-ha:seed`,

@@ -9,7 +9,7 @@ import { PROJECT, stackCloud, stackName, stackSecrets, type StackSecrets } from 
  */
 
 /** The key of the public VIP's certificate: the one that is set, or that of the seed; undefined without a seed. */
-export function publicKey(
+export function certificateKey(
   { stack, secretVersions }: Pick<Cloud, "stack" | "secretVersions">,
   { seed, tlsPrivateKey }: StackSecrets,
 ): string | undefined {
@@ -36,6 +36,6 @@ if (require.main === module) {
     const stack = stackName();
     const cloud = stackCloud(stack);
     // Secrets need the passphrase, or whoever else keeps them: only where they are needed.
-    if (cloud.tls !== undefined) checkPair(cloud, publicKey(cloud, stackSecrets(stack)));
+    if (cloud.tls !== undefined) checkPair(cloud, certificateKey(cloud, stackSecrets(stack)));
   });
 }

@@ -553,12 +553,12 @@ function networkArgs(cloud: Cloud, name: NetworkName): NetworkPlan {
   };
 }
 
-/** With what every host needs first, so that a host without a package source gets through its first steps. */
 /** What `scripts/vm/build` is told of the image. */
 export function imageEnvironment(): { readonly VM_SPEC: string } {
   return { VM_SPEC: sortedJson(imageSpec()) };
 }
 
+/** With what every host needs first, so that a host without a package source gets through its first steps. */
 function imageSpec(): object {
   return { suite: SUITE, packages: service("base").packages };
 }

@@ -57,7 +57,7 @@ function settings(cloud: Cloud): string {
   const { tls, vips } = cloud;
   const allowed = [...new Set([vips.public, vips.internal, ...(tls ? [tls.name] : [])])];
   return lines(
-    `ALLOWED_HOSTS = ${JSON.stringify(allowed)}`.replaceAll(",", ", "),
+    `ALLOWED_HOSTS = [${allowed.map((host) => `"${host}"`).join(", ")}]`,
     `OPENSTACK_KEYSTONE_URL = "${keystoneUrl(cloud, "internal")}"`,
     'OPENSTACK_ENDPOINT_TYPE = "internalURL"',
     // Sessions outlive the controller that began them.

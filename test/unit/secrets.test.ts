@@ -27,7 +27,7 @@ import {
   type DerivationKey,
 } from "../../secrets";
 import { openssl } from "../../tools/certificate";
-import { checkPair, publicKey } from "../../tools/valid-config";
+import { certificateKey, checkPair } from "../../tools/valid-config";
 import { project, validOptions, type Options } from "../fixtures/config/fixtures";
 
 const SEED = "Zq8mT1vXw5LkR7yPn3Ds9HbJc2FgA6uE0iOxYtKa";
@@ -518,7 +518,7 @@ test("the key of the public VIP's certificate is one that openssl signs with", (
   t.notThrows(() => {
     checkPair(cloud, key);
   });
-  const other = publicKey(cloud, { seed: `${SEED}x` });
+  const other = certificateKey(cloud, { seed: `${SEED}x` });
   const error = t.throws(() => {
     checkPair(cloud, other);
   });

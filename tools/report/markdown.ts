@@ -205,10 +205,10 @@ function rules({ broken, rules: asked }: Verdict, detail: Detail): string {
       ? `**\`up\` refuses this plan**: ${plural(mandatory.length, "violation")} of mandatory rules.`
       : "`up` goes on: these are advice.",
     [
-      ...listed.map(({ rule, severity, message }) => {
-        const text = message.length > MOST_MESSAGE ? `${message.slice(0, MOST_MESSAGE)}…` : message;
-        return `- ${severity === "mandatory" ? "**mandatory**" : severity} ${code(rule)}: ${code(text)}`;
-      }),
+      ...listed.map(
+        ({ rule, severity, message }) =>
+          `- ${severity === "mandatory" ? "**mandatory**" : severity} ${code(rule)}: ${code(short(message))}`,
+      ),
       ...rest(broken.length - listed.length, "violation"),
     ].join("\n"),
   ].join("\n\n");
@@ -233,9 +233,11 @@ function problems({ diagnostics = [] }: Plan, detail: Detail): string {
 const MOST_MESSAGE = 400;
 
 function problemLine({ severity, message, urn }: Diagnostic): string {
-  const text = message.trim();
-  const short = text.length > MOST_MESSAGE ? `${text.slice(0, MOST_MESSAGE)}…` : text;
-  return `- ${severity === "error" ? "**error**" : code(severity)}${urn ? ` ${code(nameOf(urn))}` : ""}: ${code(short)}`;
+  return `- ${severity === "error" ? "**error**" : code(severity)}${urn ? ` ${code(nameOf(urn))}` : ""}: ${code(short(message.trim()))}`;
+}
+
+function short(text: string): string {
+  return text.length > MOST_MESSAGE ? `${text.slice(0, MOST_MESSAGE)}…` : text;
 }
 
 function rest(number: number, noun: string): string[] {

@@ -1,6 +1,6 @@
 import type { Cloud } from "../../config";
 import { Plan as Judged, type Resource } from "../../policy/plan";
-import { violations } from "../../policy/rule";
+import { type Rule, violations } from "../../policy/rule";
 import { RULES } from "../../policy/rules";
 import { BLINDED, nameOf, type Plan, type ResourceState, UNKNOWN } from "./plan";
 
@@ -15,7 +15,7 @@ export interface Verdict {
 
 export interface Broken {
   readonly rule: string;
-  readonly severity: "mandatory" | "advisory";
+  readonly severity: Rule["severity"];
   /** One line. */
   readonly message: string;
 }

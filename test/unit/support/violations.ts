@@ -1,8 +1,10 @@
-import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import * as path from "node:path";
 import type { StepDocument } from "../../../components/document";
 import type { Resource } from "../../../policy/plan";
+import { tlsKey } from "../../../secrets";
+import { openssl } from "../../../tools/certificate";
+import { SEED } from "./plan";
 import type { Broken } from "./policy";
 
 /** What can be wrong in a plan: for each rule of the policy pack, the stacks that break it, made from one that does not. */
@@ -35,14 +37,8 @@ const fixture = (file: string): string =>
 
 /** A certificate that ends so many days from now. */
 function selfSigned(days: number): string {
-  return execFileSync(
-    "openssl",
-    [
-      ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"],
-      ...["-keyout", "/dev/null", "-subj", "/CN=10.77.3.10", "-days", String(days)],
-    ],
-    { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] },
-  );
+  const key = tlsKey({ seed: SEED, stack: "dev", name: "tls-public", version: 1 });
+  return openssl(["req", "-x509", "-subj", "/CN=10.77.3.10", "-days", String(days)], key);
 }
 
 /** Gives the public VIP a certificate. */
