@@ -52,6 +52,8 @@ export interface TakeUp {
   readonly stage?: "configure" | "bootstrap";
   /** Paths of files that it is for, whichever service writes them; a last `*` stands for any rest. */
   readonly files: readonly string[];
+  /** Beginning of lines that its step leaves for the next start. */
+  readonly exceptLines?: string;
   readonly how: "reloads" | "restarts";
   /** What does: units, in the words of an operator. */
   readonly what: string;
@@ -250,6 +252,7 @@ const ENTRIES = [
       },
       {
         files: ["/etc/mysql/mariadb.conf.d/90-openstack-ha.cnf"],
+        exceptLines: "wsrep_cluster_address ",
         how: "restarts",
         what: "MariaDB (by Pacemaker)",
         turns: true,

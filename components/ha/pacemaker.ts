@@ -230,6 +230,20 @@ ${primitive(
   </clone>`;
 }
 
+/** The agent takes a start where it does not know the host for a mistake in the configuration of all. A new controller is one until its bootstrap. */
+function galeraMembersOnly(cloud: Cloud): string {
+  const id = "galera-members-only";
+  const others = hostsWith(cloud, "controller").map(
+    ({ name }) =>
+      `      <expression id="${id}-${name}" attribute="#uname" operation="ne" value="${name}"/>`,
+  );
+  return `  <rsc_location id="${id}" rsc="galera-clone">
+    <rule id="${id}-rule" boolean-op="and" score="-INFINITY">
+${others.join("\n")}
+    </rule>
+  </rsc_location>`;
+}
+
 /** The <constraints> section: what keeps resources together, apart and in order. */
 export function constraintsXml(cloud: Cloud): string {
   const vips = ["internal", "public"];
@@ -239,6 +253,7 @@ export function constraintsXml(cloud: Cloud): string {
       (host) =>
         `  <rsc_location id="fence-${host.name}-elsewhere" rsc="fence-${host.name}" node="${host.name}" score="-INFINITY"/>`,
     ),
+    galeraMembersOnly(cloud),
     ...vips.map(
       (vip) =>
         `  <rsc_colocation id="vip-${vip}-with-haproxy" rsc="vip-${vip}" with-rsc="haproxy-clone" score="INFINITY"/>`,

@@ -33,7 +33,7 @@ export class Mariadb extends Service {
     return this.stage(
       "start",
       (host) => ({
-        ...withParams(mariadbCheck(this.context.cloud, host), { members: this.on.length }),
+        ...withParams(mariadbCheck(this.context.cloud, host), { members: this.on.map(checkUrl) }),
         script: this.script("start.sh"),
         // The third waits for two others, each of which has up to 120 s to see the rest healthy and 240 s to restart.
         timeout: 900,
@@ -46,9 +46,13 @@ export class Mariadb extends Service {
 
 /** What HAProxy asks: this node is synced and takes writes. */
 export const mariadbCheck: Check = (_cloud, host) => ({
-  params: { check: `http://${host.addresses.management}:${CHECK_PORT}/` },
+  params: { check: checkUrl(host) },
   verify: "mariadb/verify.sh",
 });
+
+function checkUrl({ addresses }: Pick<Host, "addresses">): string {
+  return `http://${addresses.management}:${CHECK_PORT}/`;
+}
 
 export function mariadbFiles(cloud: Cloud, host: Pick<Host, "name" | "addresses">): Files {
   return {

@@ -4,15 +4,25 @@
 
 conf=/etc/mysql/mariadb.conf.d/90-openstack-ha.cnf
 record=$STEP_STATE/started/mariadb
-now=$(fingerprint "$conf")
+mapfile -t members < <(param members)
+# Who the members are is told by Pacemaker's agent to a node that starts; those that run know each other.
+now=$({ grep -v '^wsrep_cluster_address ' "$conf" 2>/dev/null || true; } | sha256sum | cut -d' ' -f1)
 
+# A member that is being copied to or from would lose that copy with a restart.
 all_synced() {
-  local size
+  local size url found
   size=$(mariadb --batch --skip-column-names -e "SHOW STATUS LIKE 'wsrep_cluster_size'" | cut -f2)
-  [[ $size == "$(param members)" ]] || {
-    echo "Galera has $size of $(param members) members"
+  [[ $size == "${#members[@]}" ]] || {
+    echo "Galera has $size of ${#members[@]} members"
     return 1
   }
+  for url in "${members[@]}"; do
+    found=$(curl --silent --max-time 3 "$url") || true
+    [[ $found == Synced ]] || {
+      echo "Galera at $url: ${found:-no answer}"
+      return 1
+    }
+  done
   verify
 }
 

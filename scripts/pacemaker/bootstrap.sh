@@ -38,17 +38,56 @@ unset_option() {
   candidate --delete --xpath "//cluster_property_set[@id='cib-bootstrap-options']/nvpair[@name='$1']"
 }
 
-push_candidate() {
+# push ORIGINAL NEW: what differs between two whole configurations, at once.
+push() {
   local out
-  out=$(crm_verify --xml-file "$STEP_DIR/candidate.xml" 2>&1) ||
+  out=$(crm_verify --xml-file "$2" 2>&1) ||
     fail "wanted the plan's cluster configuration, found that Pacemaker refuses it: $(tail -n 1 <<<"$out")"
-  crm_diff --original "$STEP_DIR/present.xml" --new "$STEP_DIR/candidate.xml" --no-version >"$STEP_DIR/patch.xml" || true
+  crm_diff --original "$1" --new "$2" --no-version >"$STEP_DIR/patch.xml" || true
   out=$(cibadmin --patch --xml-file "$STEP_DIR/patch.xml" 2>&1) ||
     fail "wanted the plan's cluster configuration, found that Pacemaker does not take it: $(tail -n 1 <<<"$out")"
 }
 
+# galera_members FILE: who the agent is told they are, or nothing where there is no Galera yet.
+galera_members() {
+  CIB_file=$1 cibadmin --query --xpath "//primitive[@id='galera']/instance_attributes/nvpair[@name='cluster_host_map']" 2>/dev/null |
+    sed -n 's/.* value="\([^"]*\)".*/\1/p'
+}
+
+unmanaged_galera() { cibadmin --query --xpath "//clone[@id='galera-clone']//nvpair[@name='is-managed'][@value='false']" >/dev/null 2>&1; }
+
+# Pacemaker restarts what has other parameters, on all hosts at once: the database would be gone for it. Members that run
+# know each other, and only those that start need the list. So Galera is left alone while the list changes, and asked anew
+# what it does, which then counts as done with the new list.
+push_members() {
+  local managed=(--resource galera-clone --meta)
+  cp "$STEP_DIR/candidate.xml" "$STEP_DIR/unmanaged.xml"
+  CIB_file=$STEP_DIR/unmanaged.xml crm_resource "${managed[@]}" --set-parameter is-managed --parameter-value false >/dev/null
+  push "$STEP_DIR/present.xml" "$STEP_DIR/unmanaged.xml"
+  crm_resource --refresh --resource galera-clone >/dev/null
+  crm_resource --wait --timeout 60s >/dev/null ||
+    fail "wanted Pacemaker to look at Galera again within 60 s, found it still busy; see \`pcs status\`"
+  crm_resource "${managed[@]}" --delete-parameter is-managed >/dev/null
+}
+
+push_candidate() {
+  local before
+  before=$(galera_members "$STEP_DIR/present.xml")
+  if [[ -n $before ]] && { unmanaged_galera || [[ $before != "$(galera_members "$STEP_DIR/candidate.xml")" ]]; }; then
+    push_members
+  else
+    push "$STEP_DIR/present.xml" "$STEP_DIR/candidate.xml"
+  fi
+}
+
+# put_section SECTION FILE
+put_section() {
+  candidate --modify --allow-create --scope configuration --xml-text "<$1/>" 2>/dev/null || true
+  candidate --replace --scope "$1" --xml-file "$2"
+}
+
 configure_cluster() {
-  local option name value section wanted differing=()
+  local option name value section differing=() sections=()
   # Read under the lock: another controller may have done it all a moment ago.
   cibadmin --query >"$STEP_DIR/present.xml"
   cp "$STEP_DIR/present.xml" "$STEP_DIR/candidate.xml"
@@ -64,14 +103,17 @@ configure_cluster() {
     unset_option "$name"
   done < <(unplanned_options)
   for section in rsc_defaults resources constraints; do
-    wanted=$(wanted_section "$section")
     candidate --query --scope "$section" >"$STEP_DIR/section.xml" 2>/dev/null || printf '<%s/>' "$section" >"$STEP_DIR/section.xml"
-    if [[ $(canonical "$STEP_DIR/section.xml") != "$(canonical "$wanted")" ]]; then
-      differing+=("$section")
-      candidate --modify --allow-create --scope configuration --xml-text "<$section/>" 2>/dev/null || true
-      candidate --replace --scope "$section" --xml-file "$wanted"
-    fi
+    [[ $(canonical "$STEP_DIR/section.xml") == "$(canonical "$(wanted_section "$section")")" ]] || sections+=("$section")
   done
+  differing+=("${sections[@]}")
+  if [[ " ${sections[*]} " == *" resources "* ]]; then
+    # A constraint of a resource that is gone would be refused.
+    printf '<constraints/>' >"$STEP_DIR/none.xml"
+    put_section constraints "$STEP_DIR/none.xml"
+    sections+=(constraints)
+  fi
+  for section in "${sections[@]}"; do put_section "$section" "$STEP_DIR/$section.xml"; done
   ((${#differing[@]})) || return 0
   change "cluster configuration (${differing[*]})" push_candidate
 }

@@ -195,19 +195,28 @@ function drains(change: Change): Found[] {
 
 // ---- What restarts ----------------------------------------------------------------------------------------------
 
-/** By host, the paths of files whose content will be another, also by a secret in them. */
-function changedFiles(changes: readonly Change[]): Map<string, Set<string>> {
-  const byHost = new Map<string, Set<string>>();
+/** What a file says before and after; a secret in it may be another. */
+interface ChangedFile {
+  readonly before: string;
+  readonly after: string;
+  readonly rotated: boolean;
+}
+
+/** By host and path, the files whose content will be another, also by a secret in them. */
+function changedFiles(changes: readonly Change[]): Map<string, Map<string, ChangedFile>> {
+  const byHost = new Map<string, Map<string, ChangedFile>>();
   for (const { host, before, after, secrets } of changes) {
     if (host === undefined || !before || !after) continue;
-    const rotated = new Set(secrets.map(({ name }) => name));
-    const files = byHost.get(host) ?? new Set<string>();
+    const names = new Set(secrets.map(({ name }) => name));
+    const files = byHost.get(host) ?? new Map<string, ChangedFile>();
     byHost.set(host, files);
     for (const path of paths(before, after)) {
+      const was = before.files?.[path];
       const now = after.files?.[path];
-      const differs = before.files?.[path]?.content !== now?.content;
-      if (differs || (now && secretsIn({ [path]: now }).some((name) => rotated.has(name)))) {
-        files.add(path);
+      const rotated =
+        now !== undefined && secretsIn({ [path]: now }).some((name) => names.has(name));
+      if (was?.content !== now?.content || rotated) {
+        files.set(path, { before: was?.content ?? "", after: now?.content ?? "", rotated });
       }
     }
   }
@@ -218,7 +227,10 @@ function paths(before: StepDocument, after: StepDocument): string[] {
   return [...new Set([...Object.keys(before.files ?? {}), ...Object.keys(after.files ?? {})])];
 }
 
-function takeUps(change: Change, filesByHost: ReadonlyMap<string, ReadonlySet<string>>): Found[] {
+function takeUps(
+  change: Change,
+  filesByHost: ReadonlyMap<string, ReadonlyMap<string, ChangedFile>>,
+): Found[] {
   const { after, host, urn } = change;
   // What runs for the first time interrupts nothing.
   if (!after || host === undefined || change.op !== "update") return [];
@@ -226,11 +238,23 @@ function takeUps(change: Change, filesByHost: ReadonlyMap<string, ReadonlySet<st
   const entry = SERVICES.find(({ name }) => name === after.step.service);
   return (entry?.takeUp ?? [])
     .filter(({ stage = "start" }) => stage === after.step.stage)
-    .filter((takeUp) => files.some((file) => isFor(takeUp, file)))
+    .filter((takeUp) => files.some(([path, file]) => isFor(takeUp, path) && isRead(takeUp, file)))
     .map(({ how, what, turns, notice, apiCallsMayFail }) => ({
       ...{ urn, host, how, what, turns, notice, apiCallsMayFail },
       destructive: false,
     }));
+}
+
+/** More of it has changed than what its step leaves for the next start. */
+function isRead({ exceptLines }: TakeUp, { before, after, rotated }: ChangedFile): boolean {
+  if (exceptLines === undefined || rotated) return true;
+  const [was, now] = [before, after].map((content) =>
+    content
+      .split("\n")
+      .filter((line) => !line.startsWith(exceptLines))
+      .join("\n"),
+  );
+  return was !== now;
 }
 
 export function isFor({ files }: Pick<TakeUp, "files">, path: string): boolean {
@@ -292,12 +316,27 @@ function restartOf(
       apiCallsMayFail: false,
     };
   }
+  if (id === "galera" && withoutMembers(from) === withoutMembers(to)) {
+    return {
+      how: "is told who the members are",
+      notice: "nobody: it goes on where it runs, and new members begin with a copy",
+      apiCallsMayFail: false,
+    };
+  }
   return {
     how: "restarts",
     notice:
       "Pacemaker restarts it on all controllers: the database or the balancer is away until then",
     apiCallsMayFail: true,
   };
+}
+
+/** What `push_members` in scripts/pacemaker/bootstrap.sh changes without a restart. */
+function withoutMembers(primitive: string): string {
+  return primitive.replaceAll(
+    /name="(cluster_host_map|wsrep_cluster_address)" value="[^"]*"/g,
+    "$1",
+  );
 }
 
 /** Agent and parameters of each resource by id; its operations can change without a restart. */
