@@ -170,6 +170,46 @@ test("a start step takes up what has changed of its files, and nothing else", (t
   t.deepEqual(events("/etc/keystone/fernet-keys/1"), []);
 });
 
+test("more controllers: Galera goes on, and restarts for whatever else changes", (t) => {
+  const galera = (members: string, log = "/var/log/mysql/error.log"): string =>
+    `<primitive id="galera" type="galera"><instance_attributes id="galera-attributes">
+      <nvpair id="a" name="cluster_host_map" value="${members}"/>
+      <nvpair id="b" name="log" value="${log}"/>
+      <nvpair id="c" name="wsrep_cluster_address" value="gcomm://${members}"/>
+    </instance_attributes></primitive>`;
+  const conf = (members: string, buffers = "64M"): Wanted => ({
+    service: "mariadb",
+    ...file(
+      `innodb_buffer_pool_size = ${buffers}\nwsrep_cluster_address = gcomm://${members}\n`,
+      "/etc/mysql/mariadb.conf.d/90-openstack-ha.cnf",
+    ),
+  });
+  const events = (before: [string, Wanted], after: [string, Wanted]): string[] => {
+    const bootstrap = (resources: string): Wanted => ({
+      service: "pacemaker",
+      stage: "bootstrap",
+      params: { resources },
+    });
+    const start = (x: number): Wanted => ({ service: "mariadb", stage: "start", params: { x } });
+    return eventsOf({
+      steps: [
+        update("ctl1", bootstrap(before[0]), bootstrap(after[0])),
+        update("ctl1", before[1], after[1]),
+        update("ctl1", start(3), start(5)),
+      ],
+    })
+      .map(({ what, how, apiCallsMayFail }) => `${what} ${how}${apiCallsMayFail ? "!" : ""}`)
+      .sort();
+  };
+  t.deepEqual(events([galera("1,2,3"), conf("1,2,3")], [galera("1,2,3,4,5"), conf("1,2,3,4,5")]), [
+    "galera is told who the members are",
+  ]);
+  t.deepEqual(
+    events([galera("1,2,3"), conf("1,2,3")], [galera("1,2,3,4,5", "/x"), conf("1,2,3,4,5", "1G")]),
+    ["MariaDB (by Pacemaker) restarts!", "galera restarts!"],
+  );
+});
+
 test("a secret in a new version changes the files that it is in", (t) => {
   const conf = file("connection = ${secret:keystone-db}\n", "/etc/keystone/keystone.conf");
   const plan: Plan = {
