@@ -22,15 +22,25 @@ if [[ ! -e $record || $(<"$record") != "$now" ]] || written_since "$record" "${f
 fi
 checking || remember_start "$record" "$now"
 
+admin() { socat -t 2 - UNIX-CONNECT:/run/haproxy/admin.sock <<<"$1"; }
+
+# A worker that a reload has replaced may answer for a moment: that everything is stopped.
+asked() {
+  admin "show info; show stat" >"$STEP_DIR/stat" 2>/dev/null || true
+  grep -q '^Stopping: 0$' "$STEP_DIR/stat"
+}
+
 # set_aside: what somebody has taken out of service through the socket, as the command that puts it back. A reload forgets
 # that too.
 set_aside() {
-  admin "show stat" | awk -F, '
+  awk -F, '
     $2 == "FRONTEND" && $18 != "OPEN" { print "enable frontend " $1 }
-    $2 != "FRONTEND" && $2 != "BACKEND" && $18 ~ /^(MAINT|DRAIN|NOLB)/ { print "set server " $1 "/" $2 " state ready" }'
+    $2 != "FRONTEND" && $2 != "BACKEND" && $18 ~ /^(MAINT|DRAIN|NOLB)/ { print "set server " $1 "/" $2 " state ready" }' "$STEP_DIR/stat"
 }
-admin() { socat -t 2 - UNIX-CONNECT:/run/haproxy/admin.sock <<<"$1"; }
 put_back() { [[ -z $(admin "$1" | tr -d '[:space:]') ]] || fail "wanted haproxy to $1, found that it does not"; }
+
+# Not there at all is what the check below says.
+asked || checking || wait_for 20 "an answer of haproxy's newest worker" asked
 while read -r back; do change "$back" put_back "$back"; done < <(set_aside)
 
 verified 30

@@ -51,7 +51,7 @@ push() {
 # galera_members FILE: who the agent is told they are, or nothing where there is no Galera yet.
 galera_members() {
   CIB_file=$1 cibadmin --query --xpath "//primitive[@id='galera']/instance_attributes/nvpair[@name='cluster_host_map']" 2>/dev/null |
-    sed -n 's/.* value="\([^"]*\)".*/\1/p'
+    sed -n 's/.* value="\([^"]*\)".*/\1/p' || true
 }
 
 unmanaged_galera() { cibadmin --query --xpath "//clone[@id='galera-clone']//nvpair[@name='is-managed'][@value='false']" >/dev/null 2>&1; }
