@@ -48,36 +48,43 @@ push() {
     fail "wanted the plan's cluster configuration, found that Pacemaker does not take it: $(tail -n 1 <<<"$out")"
 }
 
-# galera_members FILE: who the agent is told they are, or nothing where there is no Galera yet.
+# galera_members FILE: who the agent is told they are, one per line; nothing where there is no Galera yet.
 galera_members() {
   CIB_file=$1 cibadmin --query --xpath "//primitive[@id='galera']/instance_attributes/nvpair[@name='cluster_host_map']" 2>/dev/null |
-    sed -n 's/.* value="\([^"]*\)".*/\1/p' || true
+    sed -n 's/.* value="\([^"]*\)".*/\1/p' | tr ';' '\n' | sort || true
 }
 
-unmanaged_galera() { cibadmin --query --xpath "//clone[@id='galera-clone']//nvpair[@name='is-managed'][@value='false']" >/dev/null 2>&1; }
+# Galera runs with its members, and is to have some more.
+galera_grows() {
+  local before=$STEP_DIR/members.before after=$STEP_DIR/members.after
+  galera_members "$STEP_DIR/present.xml" >"$before"
+  galera_members "$STEP_DIR/candidate.xml" >"$after"
+  # A run that was cut off may have left it unmanaged with the new list.
+  [[ -s $before && -z $(comm -23 "$before" "$after") ]] || return 1
+  [[ -n $(comm -13 "$before" "$after") ]] || galera_unmanaged || return 1
+  [[ $(mariadb --batch --skip-column-names --connect-timeout=3 -e "SHOW STATUS LIKE 'wsrep_cluster_status'" 2>/dev/null | cut -f2) == Primary ]]
+}
+
+galera_unmanaged() { cibadmin --query --xpath "//clone[@id='galera-clone']//nvpair[@name='is-managed'][@value='false']" >/dev/null 2>&1; }
 
 # Pacemaker restarts what has other parameters, on all hosts at once: the database would be gone for it. Members that run
 # know each other, and only those that start need the list. So Galera is left alone while the list changes, and asked anew
 # what it does, which then counts as done with the new list.
 push_members() {
-  local managed=(--resource galera-clone --meta)
+  local managed=(--resource galera-clone --meta) settled=yes
   cp "$STEP_DIR/candidate.xml" "$STEP_DIR/unmanaged.xml"
   CIB_file=$STEP_DIR/unmanaged.xml crm_resource "${managed[@]}" --set-parameter is-managed --parameter-value false >/dev/null
   push "$STEP_DIR/present.xml" "$STEP_DIR/unmanaged.xml"
-  crm_resource --refresh --resource galera-clone >/dev/null
-  crm_resource --wait --timeout 60s >/dev/null ||
-    fail "wanted Pacemaker to look at Galera again within 60 s, found it still busy; see \`pcs status\`"
+  crm_resource --refresh --resource galera-clone >/dev/null || settled=no
+  crm_resource --wait --timeout 60s >/dev/null || settled=no
+  # Whatever came of it: a database that nobody looks after is worse than one that restarts.
   crm_resource "${managed[@]}" --delete-parameter is-managed >/dev/null
+  [[ $settled == yes ]] ||
+    fail "wanted Pacemaker to look at Galera again within 60 s, found it still busy; see \`pcs status\`, and run \`pulumi up\` again"
 }
 
 push_candidate() {
-  local before
-  before=$(galera_members "$STEP_DIR/present.xml")
-  if [[ -n $before ]] && { unmanaged_galera || [[ $before != "$(galera_members "$STEP_DIR/candidate.xml")" ]]; }; then
-    push_members
-  else
-    push "$STEP_DIR/present.xml" "$STEP_DIR/candidate.xml"
-  fi
+  if galera_grows; then push_members; else push "$STEP_DIR/present.xml" "$STEP_DIR/candidate.xml"; fi
 }
 
 # put_section SECTION FILE
