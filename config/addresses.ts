@@ -224,6 +224,8 @@ function claimHost(host: PlacedHost, idIsReported: boolean, book: AddressBook): 
   for (const [network, cidr] of book.cidrs) {
     const path = `hosts[${index}].addresses.${network}`;
     const text = host.addresses[network];
+    // A machine has no address where it has no port.
+    if (text === undefined && host.nics !== undefined && host.nics[network] === undefined) continue;
     const address = text === undefined ? cidr.base + id : book.read(path, text, network);
     const owner = address === undefined ? undefined : book.owner(network, address);
     if (address === undefined) {

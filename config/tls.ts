@@ -30,8 +30,9 @@ export function checkTls({ settings, texts }: Candidate, report: Report): void {
       );
     return;
   }
-  const certificate = read("tls.certificate", tls.certificate, texts, report);
-  if (tls.authority !== undefined) read("tls.authority", tls.authority, texts, report);
+  const chain = read("tls.certificate", tls.certificate, texts, report);
+  const [certificate] = chain;
+  checkAuthority(tls, chain, texts, report);
   const name = tls.name ?? vips?.public;
   if (certificate === undefined || name === undefined || isFor(certificate, name)) return;
   report(
@@ -43,13 +44,48 @@ export function checkTls({ settings, texts }: Candidate, report: Report): void {
   );
 }
 
-/** The first certificate of a file. */
+/** Clients trust what `authority` vouches for; without it, what their machines trust, which a certificate of its own is not. */
+function checkAuthority(
+  tls: NonNullable<Candidate["settings"]["tls"]>,
+  chain: readonly X509Certificate[],
+  texts: Candidate["texts"],
+  report: Report,
+): void {
+  const last = chain.at(-1);
+  if (tls.authority === undefined) {
+    if (last && chain.length === 1 && isIssuedBy(last, last))
+      report(
+        "tls.authority",
+        `is missing, and ${tls.certificate} is signed by itself, so that no client would trust it`,
+        `set it to ${tls.certificate}, too`,
+      );
+    return;
+  }
+  const authorities = read("tls.authority", tls.authority, texts, report);
+  if (!last || !authorities.length) return;
+  if (chain.some((each) => authorities.some((authority) => isIssuedBy(each, authority)))) return;
+  report(
+    "tls.authority",
+    `${tls.authority} did not sign ${tls.certificate}, which is by ${issuerOf(last)}`,
+    "name the file of who signed it; leave it out if every machine trusts them",
+  );
+}
+
+function isIssuedBy(certificate: X509Certificate, authority: X509Certificate): boolean {
+  return certificate.checkIssued(authority) && certificate.verify(authority.publicKey);
+}
+
+function issuerOf({ issuer }: X509Certificate): string {
+  return issuer.split("\n").join(", ");
+}
+
+/** The certificates of a file; none where it is refused. */
 function read(
   option: string,
   file: string,
   texts: Candidate["texts"],
   report: Report,
-): X509Certificate | undefined {
+): readonly X509Certificate[] {
   const text = texts[file];
   if (text === undefined) {
     report(
@@ -57,7 +93,7 @@ function read(
       `${file} is not there`,
       "name a file in PEM, by its path from the project's folder",
     );
-    return undefined;
+    return [];
   }
   if (text.includes("PRIVATE KEY-----")) {
     report(
@@ -65,14 +101,14 @@ function read(
       `${file} has a private key in it, which would be in the plan for all to read`,
       "keep only certificates in it, and count the key as known; a new one goes into the secret tlsPrivateKey",
     );
-    return undefined;
+    return [];
   }
   try {
-    const [first] = certificatesOf(text);
-    if (first !== undefined) return first;
+    const found = certificatesOf(text);
+    if (found.length) return found;
     report(option, `${file} has no certificate in it`, "use a file in PEM");
   } catch (error) {
     report(option, `${file} cannot be read (${(error as Error).message})`, "use a file in PEM");
   }
-  return undefined;
+  return [];
 }

@@ -181,7 +181,7 @@ export const secrets: readonly Rule[] = [
     severity: "mandatory",
     demand: `A secret has ${SHORTEST} characters or more, and no other has the same value.`,
     reason: "Short ones are guessed; of two that are alike, each opens what the other guards.",
-    fix: "leave it out of openstack-ha:secrets, so that it is derived from the seed",
+    fix: "leave it out of openstack-ha:secrets, so that it is derived from the seed; one that a device knows (a BMC) has to be changed there first",
     find: (plan) => {
       const names = new Map<string, string>();
       const seen = new Set<string>();

@@ -184,7 +184,7 @@ test.serial(
     });
     fs.symlinkSync(path.join(REPOSITORY, "node_modules"), path.join(root, "node_modules"));
     fs.appendFileSync(path.join(root, "scripts/memcached/start.sh"), "# `said` in a script\n");
-    const other = await Room.open(root, STACK);
+    const other = await Room.open(path.relative(process.cwd(), root), STACK);
     try {
       await other.configure(stackFileText(committed));
       await other.import(state);

@@ -563,8 +563,10 @@ const FIVE = readFileSync(path.join(ROOT, "test/fixtures/tls/five.pem"), "utf8")
 
 test("a certificate is for the name that clients use", (t) => {
   const files = { "a.pem": FIVE };
-  const good = withTls(t, files, { certificate: "a.pem", name: "cloud.north.example" });
+  const own = { certificate: "a.pem", authority: "a.pem" };
+  const good = withTls(t, files, { ...own, name: "cloud.north.example" });
   t.deepEqual(parseSource(withFiles(good.stack, good.folder), names).tls, {
+    authority: FIVE,
     certificate: FIVE,
     name: "cloud.north.example",
   });
@@ -573,6 +575,24 @@ test("a certificate is for the name that clients use", (t) => {
     "openstack-ha:tls.authority: b.pem is not there; name a file in PEM, by its path from the project's folder",
     "openstack-ha:tls.certificate: a.pem is not for 10.77.3.10, but for DNS:cloud.north.example, DNS:api.north.example; set tls.name to what people call the public VIP, or have one made for the address vips.public",
   ]);
+});
+
+test("a machine claims no address where it has no port", (t) => {
+  const stack = example();
+  const { external, ...networks } = stack.networks as Record<string, Options>;
+  const small = {
+    ...stack,
+    networks: {
+      ...networks,
+      external: { ...external, cidr: "203.0.113.0/28", gateway: "203.0.113.14" },
+    },
+    vips: { ...(stack.vips as Options), public: "203.0.113.2" },
+    content: {
+      ...(stack.content as Options),
+      floatingPool: { start: "203.0.113.3", end: "203.0.113.10" },
+    },
+  };
+  t.deepEqual(mistakesIn(small), []);
 });
 
 test("a file that is no certificate, or has a key in it, is refused", (t) => {

@@ -150,7 +150,7 @@ function removals(change: Change, changes: readonly Change[]): Found[] {
       {
         ...base,
         how: "leaves the cloud",
-        what: "the host",
+        what: name.replace(/^host-/, ""),
         notice:
           "it has to be drained by then, or the engine refuses; Nova, Placement and OVN forget it",
       },

@@ -42,7 +42,8 @@ export class Room {
         `${file}: wanted the file of the stack ${stack}, found none; name another stack`,
       );
     }
-    const room = new Room(root, stack);
+    // Links lead to it from elsewhere.
+    const room = new Room(path.resolve(root), stack);
     try {
       await room.pulumi("stack", "init", stack, "--no-select");
       room.salt =
