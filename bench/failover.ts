@@ -3,6 +3,7 @@ import {
   bmcOff,
   bmcPassword,
   fencings,
+  keepEvidence,
   killContainer,
   longestGap,
   median,
@@ -15,6 +16,9 @@ import {
   TokenClient,
   untilHealthy,
 } from "./lib";
+
+/** Longer than anything that is known to happen. */
+const STRANGE_MS = 10_000;
 
 /**
  * Power off the controller that holds the public VIP, each in turn, round after round, while a token is asked for every
@@ -64,6 +68,8 @@ async function main(): Promise<void> {
         String(fenced),
       ].join("  "),
     );
+    if (down > STRANGE_MS)
+      console.log(`       what the hosts say of it: ${keepEvidence(lab, "failover")}`);
   }
   console.log(
     `outage in ${rounds} rounds: median ${seconds(median(outages))} s, least ${seconds(Math.min(...outages))} s, worst ${seconds(Math.max(...outages))} s`,

@@ -1,4 +1,5 @@
 import { execFileSync, spawn, spawnSync } from "node:child_process";
+import * as fs from "node:fs";
 import * as http from "node:http";
 import * as https from "node:https";
 import * as path from "node:path";
@@ -53,6 +54,7 @@ export function onHost(lab: Lab, host: string, command: string, input = ""): str
     encoding: "utf8",
     input,
     timeout: 60_000,
+    maxBuffer: 1 << 26,
     stdio: ["pipe", "pipe", "pipe"],
   });
 }
@@ -94,6 +96,26 @@ export async function moveVip(lab: Lab, vip: "internal" | "public", host: string
 /** Power off as a cut cable does it: the container's processes are gone at once. */
 export function killContainer(lab: Lab, host: string): void {
   labCommand(["power", lab.stack, "off", host]);
+}
+
+const EVIDENCE_MINUTES = 5;
+
+/** What every host has written of the last minutes, as files; where they are. For what should not have been, and may not be again. */
+export function keepEvidence(lab: Lab, what: string): string {
+  const folder = path.join(
+    cloudFolder(lab.stack),
+    `${what}-${new Date().toISOString().replaceAll(/[^0-9T]/g, "")}`,
+  );
+  fs.mkdirSync(folder, { mode: 0o700 });
+  for (const { name } of lab.cloud.hosts) {
+    const text = onHost(
+      lab,
+      name,
+      `journalctl --no-pager -o short-precise --since=-${EVIDENCE_MINUTES}min; tail -n 3000 /var/log/mysql/error.log || true`,
+    );
+    fs.writeFileSync(path.join(folder, `${name}.log`), text, { mode: 0o600 });
+  }
+  return folder;
 }
 
 /** Power on, without the self-test that a BMC would wait for. */
