@@ -562,11 +562,11 @@ const galera = z
           "Silence after which a member is suspected; if all agree, it is out. Default PT1.5S: writes stop for 2.5 s when a member dies (Galera's own PT5S: 6.2 s).",
         ).default("PT1.5S"),
         inactiveTimeout: galeraDuration(
-          "Silence after which a member is out in any case. Default PT3S.",
-        ).default("PT3S"),
+          "Silence after which a member is out in any case. Default PT15S (Galera's own).",
+        ).default("PT15S"),
         installTimeout: galeraDuration(
-          "Wait for all to accept the new membership. Default PT3S.",
-        ).default("PT3S"),
+          "Wait for all to accept the new membership. Default PT7.5S (Galera's own): with PT3S a second member that died a second after the first took the rest out for 27 s.",
+        ).default("PT7.5S"),
       })
       .describe("Galera's own membership (gcomm's extended virtual synchrony).")
       .prefault({}),

@@ -315,8 +315,8 @@ test("the defaults are these", (t) => {
           keepalivePeriod: "PT0.5S",
           inactiveCheckPeriod: "PT0.25S",
           suspectTimeout: "PT1.5S",
-          inactiveTimeout: "PT3S",
-          installTimeout: "PT3S",
+          inactiveTimeout: "PT15S",
+          installTimeout: "PT7.5S",
         },
       },
       database: { poolSize: 5, poolOverflow: 10, recycleSeconds: 600, timeoutSeconds: 60 },
@@ -429,7 +429,7 @@ test("an option of a block leaves the block's other defaults", (t) => {
   set(options, "galera.evs.suspectTimeout", "PT2S");
   const { galera } = parseCloud(options, names);
   t.is(galera.evs.suspectTimeout, "PT2S");
-  t.is(galera.evs.installTimeout, "PT3S");
+  t.is(galera.evs.installTimeout, "PT7.5S");
   t.is(galera.gcacheMiB, 128);
 });
 

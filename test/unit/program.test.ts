@@ -1147,7 +1147,7 @@ const OTHER_VALUES: Readonly<Record<string, unknown>> = {
   "vips.internal": "10.77.0.99",
   "vips.public": "10.77.3.99",
   "galera.evs.keepalivePeriod": "PT0.4S",
-  "galera.evs.inactiveTimeout": "PT4S",
+  "galera.evs.inactiveTimeout": "PT9S",
   "galera.evs.installTimeout": "PT2.5S",
   "ceph.replicas": 2,
   "ceph.minReplicas": 1,
