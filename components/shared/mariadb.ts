@@ -35,8 +35,9 @@ export class Mariadb extends Service {
       (host) => ({
         ...withParams(mariadbCheck(this.context.cloud, host), { members: this.on.map(checkUrl) }),
         script: this.script("start.sh"),
-        // The third waits for two others, each of which has up to 120 s to see the rest healthy and 240 s to restart.
-        timeout: 900,
+        // 400 s to be there; then the third waits for two others, each of which has up to 120 s to see the rest healthy and
+        // 240 s to restart.
+        timeout: 1200,
       }),
       this.configured,
       ...after,

@@ -32,7 +32,8 @@ restart_galera() {
     fail "wanted Galera restarted on $STEP_HOST, found that Pacemaker could not do it; see \`pcs status\` there"
 }
 
-checking || wait_for 300 "Galera started by Pacemaker on $STEP_HOST" verify
+# The agent waits for a member to be synced, for 300 s even where that has lost the others meanwhile; then it begins anew.
+checking || wait_for 400 "Galera started by Pacemaker on $STEP_HOST" verify
 if [[ -e $record && $(<"$record") != "$now" ]]; then
   change "restarted mariadb" alone_in_cluster mariadb restart_galera
 fi
