@@ -41,7 +41,7 @@ export function refuseMissingPasswords(
     missing.map((name) => ({
       path: `secrets.${name}`,
       what: "is missing, and the management controllers have a password already",
-      fix: `set it: pulumi config set --secret --path ${names.project}:secrets.${name}`,
+      fix: `set it: tools/cloud run pulumi config set --stack ${names.stack} --secret --path ${names.project}:secrets.${name}`,
     })),
   );
 }
@@ -65,7 +65,7 @@ export function loadCloud(): Cloud {
   const cloud = parseSource(withFiles(raw), names);
   // Pulumi decrypts before it hands over, so only this tells an encrypted value from one in clear text.
   const exposed = secretOptions.filter(
-    (key) => key in raw && !isStoredAsSecret(`${names.project}:${key}`),
+    (key) => key in raw && !isEmpty(raw[key]) && !isStoredAsSecret(`${names.project}:${key}`),
   );
   if (exposed.length > 0) {
     throw new ConfigError(
@@ -76,7 +76,7 @@ export function loadCloud(): Cloud {
         fix:
           path === "seed"
             ? `make a new one: ${SET_SEED}`
-            : `set a new one: pulumi config set --secret --path ${names.project}:${path}${path === "secrets" ? ".NAME" : ""}`,
+            : `set a new one: tools/cloud run pulumi config set --stack ${names.stack} --secret --path ${names.project}:${path}${path === "secrets" ? ".NAME" : ""}`,
       })),
     );
   }
@@ -115,7 +115,13 @@ export function loadSecretInputs(): SecretInputs {
   };
 }
 
-const SET_SEED = "openssl rand -base64 48 | pulumi config set --secret openstack-ha:seed";
+/** What `pulumi config rm --path` leaves of a block. */
+function isEmpty(value: unknown): boolean {
+  return typeof value === "object" && value !== null && Object.keys(value).length === 0;
+}
+
+const SET_SEED =
+  "openssl rand -base64 48 | tools/cloud run pulumi config set --secret openstack-ha:seed";
 
 function currentNames(): Names {
   return { project: pulumi.getProject(), stack: pulumi.getStack() };

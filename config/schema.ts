@@ -60,7 +60,7 @@ const privateKey = (description: string) =>
 
 const pemFile = (description: string) =>
   text(
-    /^[^/].*\.(?:pem|crt)$/,
+    /^(?!\/|(?:.*\/)?\.\.\/).*\.(?:pem|crt)$/,
     "is not the path of a certificate in the project",
     "name a file that ends in .pem, by its path from the project's folder",
   ).meta({ description, examples: ["tls/production.pem"] });
@@ -236,8 +236,8 @@ const host = z.strictObject({
   disks: z
     .array(
       text(
-        /^\/dev\/[A-Za-z0-9_.:+/-]+$/,
-        "is not the path of a disk",
+        /^\/dev\/(?!(?:[shv]d[a-z]+|xvd[a-z]+|nvme\d+n|mmcblk\d|dm-\d)[0-9p]*$)[A-Za-z0-9_.:+/-]+$/,
+        "is not the path of a disk, or one that is another disk's after the next boot",
         "write one that stays the same, such as /dev/disk/by-id/nvme-eui.0025385b01404e5a",
       ),
     )

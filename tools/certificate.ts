@@ -3,6 +3,7 @@ import * as fs from "node:fs";
 import { isIPv4 } from "node:net";
 import * as os from "node:os";
 import * as path from "node:path";
+import { parseArgs } from "node:util";
 import { parseSource } from "../config";
 import { program } from "./program";
 import { PROJECT, ROOT, stackSecrets, stackSource } from "./stack";
@@ -13,27 +14,28 @@ const USAGE = `npm run certificate: for the stack's own key, which is derived fr
   npm run certificate -- --request          a request for a certificate (PKCS #10), for an authority to sign
   npm run certificate -- --self-signed FILE  a certificate that vouches for itself, for a lab: FILE, from the project's folder
 
-Both are for tls.name, or the public VIP; --name NAME says another. The stack is $STACK, by default dev.`;
+Both are for tls.name, or the public VIP; --name NAME, as often as there are names, says others. The stack is $STACK, by default
+dev.`;
 
 /** Days of one that vouches for itself: a lab's. Two years and a bit, the most that browsers take of a private one (825). */
 const DAYS = "825";
 
 function main(): void {
-  const args = process.argv.slice(2);
-  const valueOf = (option: string): string | undefined => {
-    const at = args.indexOf(option);
-    return at < 0 ? undefined : args[at + 1];
-  };
-  const file = valueOf("--self-signed");
-  if (!args.includes("--request") && file === undefined) throw new Error(USAGE);
+  const { name, request, "self-signed": file } = options();
+  if (!request && file === undefined) throw new Error(USAGE);
+  if (file !== undefined && path.relative(ROOT, path.resolve(ROOT, file)).startsWith("..")) {
+    throw new Error(
+      `--self-signed ${file}: wanted a file in the project's folder, where tls.certificate can name it`,
+    );
+  }
   const stack = process.env.STACK ?? "dev";
-  const { key, subject } = wanted(stack, valueOf("--name"));
+  const { key, subject } = wanted(stack, name);
   if (file === undefined) {
     process.stdout.write(openssl(["req", "-new", ...subject], key));
     return;
   }
   const certificate = openssl(["req", "-x509", "-days", DAYS, ...subject], key);
-  const target = path.join(ROOT, file);
+  const target = path.resolve(ROOT, file);
   fs.mkdirSync(path.dirname(target), { recursive: true });
   fs.writeFileSync(`${target}.new`, certificate);
   fs.renameSync(`${target}.new`, target);
@@ -42,7 +44,24 @@ function main(): void {
   );
 }
 
-function wanted(stack: string, named: string | undefined): { key: string; subject: string[] } {
+function options() {
+  try {
+    return parseArgs({
+      options: {
+        name: { type: "string", multiple: true },
+        request: { type: "boolean" },
+        "self-signed": { type: "string" },
+      },
+    }).values;
+  } catch (error) {
+    throw new Error(`${(error as Error).message}\n\n${USAGE}`, { cause: error });
+  }
+}
+
+function wanted(
+  stack: string,
+  named: readonly string[] | undefined,
+): { key: string; subject: string[] } {
   const source = stackSource(stack);
   // What is asked for cannot be there yet.
   const { tls, ...raw } = source.raw as { readonly tls?: { readonly name?: string } };
@@ -53,9 +72,12 @@ function wanted(stack: string, named: string | undefined): { key: string; subjec
       `the stack ${stack} has no seed yet, which its key is derived from; make one: openssl rand -base64 48 | tools/cloud run pulumi config set --stack ${stack} --secret openstack-ha:seed`,
     );
   }
-  const name = named ?? tls?.name ?? cloud.vips.public;
-  const kind = isIPv4(name) ? "IP" : "DNS";
-  return { key, subject: ["-subj", `/CN=${name}`, "-addext", `subjectAltName=${kind}:${name}`] };
+  const names = named ?? [tls?.name ?? cloud.vips.public];
+  const alternatives = names.map((name) => `${isIPv4(name) ? "IP" : "DNS"}:${name}`).join(",");
+  return {
+    key,
+    subject: ["-subj", `/CN=${names[0]}`, "-addext", `subjectAltName=${alternatives}`],
+  };
 }
 
 /** The key is in no command line, and in a file only as long as this takes: openssl opens no socket, which Node's pipes are. */

@@ -22,8 +22,6 @@ function main(): void {
   const stack = stackName();
   const cloud = stackCloud(stack);
   const outputs = stackOutputs(stack);
-  if (Object.keys(outputs).length === 0)
-    throw new Error(`stack ${stack} has no cloud yet; run: npm run up`);
   const folder = cloudFolder(stack);
   fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
   const write = (name: string, content: string, mode = ONLY_OWNER): void => {

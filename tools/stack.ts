@@ -86,9 +86,12 @@ export function fileCloud(stack: string): Cloud {
 
 /** The stack's outputs, secrets in clear. */
 export function stackOutputs(stack: string): Outputs {
-  return JSON.parse(
+  const outputs = JSON.parse(
     pulumi(["stack", "output", "--json", "--show-secrets", "--stack", stack]),
-  ) as Outputs;
+  ) as Partial<Outputs>;
+  if (outputs.authUrl === undefined)
+    throw new Error(`stack ${stack} has no cloud yet; run: npm run up`);
+  return outputs as Outputs;
 }
 
 /** One resource, as the engine keeps it. */

@@ -133,7 +133,7 @@ export const production: readonly Rule[] = [
     demand: "Outside the lab the stack's secrets are encrypted with a key that somebody keeps.",
     reason:
       "The passphrase that tools/env makes is on one machine; who loses it has lost the cloud's passwords.",
-    fix: "set PULUMI_CONFIG_PASSPHRASE_FILE to a file that is backed up, or use a key service (pulumi stack change-secrets-provider)",
+    fix: "move ~/.local/state/openstack-ha/passphrase to where it is backed up and set PULUMI_CONFIG_PASSPHRASE_FILE to it, or use a key service (tools/cloud run pulumi stack change-secrets-provider)",
     find: outside(({ passphrase }) =>
       passphrase === "own"
         ? []

@@ -76,7 +76,7 @@ test("an update without the management controllers' passwords is refused before 
   t.not(status, 0);
   t.regex(
     stdout + stderr,
-    /openstack-ha:secrets\.pacemaker-bmc: is missing, and the management controllers have a password already; set it: pulumi config set --secret --path/,
+    /openstack-ha:secrets\.pacemaker-bmc: is missing, and the management controllers have a password already; set it: tools\/cloud run pulumi config set --stack \S+ --secret --path/,
   );
 });
 
