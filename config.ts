@@ -41,7 +41,7 @@ export function refuseMissingPasswords(
     missing.map((name) => ({
       path: `secrets.${name}`,
       what: "is missing, and the management controllers have a password already",
-      fix: `set it: tools/cloud run pulumi config set --stack ${names.stack} --secret --path ${names.project}:secrets.${name}`,
+      fix: `set it: ${setSecret(names, `secrets.${name}`)}`,
     })),
   );
 }
@@ -76,7 +76,7 @@ export function loadCloud(): Cloud {
         fix:
           path === "seed"
             ? `make a new one: ${SET_SEED}`
-            : `set a new one: tools/cloud run pulumi config set --stack ${names.stack} --secret --path ${names.project}:${path}${path === "secrets" ? ".NAME" : ""}`,
+            : `set a new one: ${setSecret(names, path === "secrets" ? "secrets.NAME" : path)}`,
       })),
     );
   }
@@ -113,6 +113,10 @@ export function loadSecretInputs(): SecretInputs {
       }).map(([name, value]) => [name, pulumi.secret(value)]),
     ),
   };
+}
+
+function setSecret({ project, stack }: Names, path: string): string {
+  return `tools/cloud run pulumi config set --stack ${stack} --secret --path ${project}:${path}`;
 }
 
 /** What `pulumi config rm --path` leaves of a block. */

@@ -34,6 +34,7 @@ async function main(): Promise<void> {
   const rounds = Number(option("rounds", "10"));
   const controllers = hostsWith(lab.cloud, "controller");
   const password = bmcPassword(lab);
+  const turn = (round: number): string => controllers[round % controllers.length]?.name as string;
   const second = option("second", "");
   if (second && controllers.length < 5)
     throw new Error(
@@ -43,12 +44,12 @@ async function main(): Promise<void> {
   const outages: number[] = [];
   console.log("round  victim  how   outage  longest gap  failed  healed  fenced");
   for (let round = 1; round <= rounds; round++) {
-    const victim = controllers[(round - 1) % controllers.length]?.name as string;
+    const victim = turn(round - 1);
     await moveVip(lab, "public", victim);
     await untilHealthy(lab, 120);
     // Each controller meets both ways.
     const byBmc = round % 2 === 1;
-    const witness = controllers[(round + 1) % controllers.length]?.name as string;
+    const witness = turn(round + 1);
     const fencedBefore = fencings(lab, witness, victim);
     const client = new TokenClient(lab);
     client.start();
@@ -58,7 +59,7 @@ async function main(): Promise<void> {
     else killContainer(lab, victim);
     if (second) {
       await sleep(Number(second) * 1000);
-      killContainer(lab, controllers[round % controllers.length]?.name as string);
+      killContainer(lab, turn(round));
     }
     await sleep(15_000);
     await client.stop();

@@ -11,7 +11,7 @@ now=$({ grep -v '^wsrep_cluster_address ' "$conf" 2>/dev/null || true; } | sha25
 # A member that is being copied to or from would lose that copy with a restart.
 all_synced() {
   local size url found
-  size=$(mariadb --batch --skip-column-names -e "SHOW STATUS LIKE 'wsrep_cluster_size'" | cut -f2)
+  size=$(sql -e "SHOW STATUS LIKE 'wsrep_cluster_size'" | cut -f2)
   [[ $size == "${#members[@]}" ]] || {
     echo "Galera has $size of ${#members[@]} members"
     return 1

@@ -62,7 +62,7 @@ galera_grows() {
   # A run that was cut off may have left it unmanaged with the new list.
   [[ -s $before && -z $(comm -23 "$before" "$after") ]] || return 1
   [[ -n $(comm -13 "$before" "$after") ]] || galera_unmanaged || return 1
-  [[ $(mariadb --batch --skip-column-names --connect-timeout=3 -e "SHOW STATUS LIKE 'wsrep_cluster_status'" 2>/dev/null | cut -f2) == Primary ]]
+  [[ $(sql -e "SHOW STATUS LIKE 'wsrep_cluster_status'" 2>/dev/null | cut -f2) == Primary ]]
 }
 
 galera_unmanaged() { cibadmin --query --xpath "//clone[@id='galera-clone']//nvpair[@name='is-managed'][@value='false']" >/dev/null 2>&1; }
