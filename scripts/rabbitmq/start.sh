@@ -77,8 +77,16 @@ account_works || change "account openstack" set_password
 
 # The plan has none: queues are what the configuration says.
 policies() { jq -r '.policies[] | [.vhost, .name] | @tsv' "$definitions" 2>/dev/null || true; }
+# The other hosts' steps do the same at the same time: what one of them has taken away is gone too.
+clear_policy() {
+  rabbitmqctl --quiet clear_policy -p "$1" "$2" </dev/null && return
+  local left
+  left=$(rabbitmqctl --quiet --formatter json list_policies -p "$1" </dev/null | jq -r '.[].name') ||
+    fail "wanted the policies of the message bus, found that rabbitmqctl list_policies fails; see the log"
+  ! grep -qxF "$2" <<<"$left" || fail "wanted no policy $2 on the message bus, found that rabbitmqctl clear_policy fails; see the log"
+}
 while IFS=$'\t' read -r vhost policy; do
-  change "no policy $policy" rabbitmqctl --quiet clear_policy -p "$vhost" "$policy" </dev/null
+  change "no policy $policy" clear_policy "$vhost" "$policy"
 done < <(policies)
 
 # Queues that were made, or went on, while this node was not in the cluster have no copy here.
