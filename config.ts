@@ -1,10 +1,10 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { Cloud, HostConfig, Names, Role, SecretInputs } from "./config/cloud";
-import { ConfigError } from "./config/errors";
+import { ConfigError, exposed, setSecret, setSeed } from "./config/errors";
 import { once } from "./config/once";
 import { parseSource } from "./config/parse";
 import { secretOptions } from "./config/schema";
-import { withFiles } from "./config/source";
+import { ownOptions, withFiles } from "./config/source";
 
 /**
  * The only door to configuration: nothing else reads `pulumi.Config`.
@@ -14,9 +14,9 @@ import { withFiles } from "./config/source";
  */
 
 export type * from "./config/cloud";
-export { ConfigError } from "./config/errors";
+export { ConfigError, exposed, setSeed } from "./config/errors";
 export { parseCloud, parseSource } from "./config/parse";
-export { type Source, withFiles } from "./config/source";
+export { ownOptions, type Source, withFiles } from "./config/source";
 export { networkNames, roles, secretOptions } from "./config/schema";
 
 /** The hosts that have a role, by id. */
@@ -61,23 +61,18 @@ function givenPasswords(cloud: Pick<Cloud, "backend" | "hosts">): readonly strin
  */
 export function loadCloud(): Cloud {
   const names = currentNames();
-  const raw = readStack(names.project);
+  const raw = readStack(names);
   const cloud = parseSource(withFiles(raw), names);
   // Pulumi decrypts before it hands over, so only this tells an encrypted value from one in clear text.
-  const exposed = secretOptions.filter(
+  const inClear = secretOptions.filter(
     (key) => key in raw && !isEmpty(raw[key]) && !isStoredAsSecret(`${names.project}:${key}`),
   );
-  if (exposed.length > 0) {
-    throw new ConfigError(
+  if (inClear.length > 0) {
+    throw exposed(
       names,
-      exposed.map((path) => ({
-        path,
-        what: "it is stored in clear text, and counts as known to anyone who saw the file",
-        fix:
-          path === "seed"
-            ? `make a new one: ${SET_SEED}`
-            : `set a new one: ${setSecret(names, path === "secrets" ? "secrets.NAME" : path)}`,
-      })),
+      inClear.flatMap((key) =>
+        key === "secrets" ? Object.keys(raw[key] as object).map((name) => `${key}.${name}`) : [key],
+      ),
     );
   }
   if (!pulumi.runtime.isDryRun()) {
@@ -93,13 +88,13 @@ export function loadCloud(): Cloud {
  */
 export function loadSecretInputs(): SecretInputs {
   const names = currentNames();
-  const { seed, secrets, sshPrivateKey, tlsPrivateKey } = readStack(names.project);
+  const { seed, secrets, sshPrivateKey, tlsPrivateKey } = readStack(names);
   if (seed === undefined && !pulumi.runtime.isDryRun()) {
     throw new ConfigError(names, [
       {
         path: "seed",
         what: "is missing, and every password and key is derived from it",
-        fix: `set it: ${SET_SEED} (npm run up does it)`,
+        fix: `set it: ${setSeed(names)} (npm run up does it)`,
       },
     ]);
   }
@@ -115,17 +110,10 @@ export function loadSecretInputs(): SecretInputs {
   };
 }
 
-function setSecret({ project, stack }: Names, path: string): string {
-  return `tools/cloud run pulumi config set --stack ${stack} --secret --path ${project}:${path}`;
-}
-
 /** What `pulumi config rm --path` leaves of a block. */
 function isEmpty(value: unknown): boolean {
   return typeof value === "object" && value !== null && Object.keys(value).length === 0;
 }
-
-const SET_SEED =
-  "openssl rand -base64 48 | tools/cloud run pulumi config set --secret openstack-ha:seed";
 
 function currentNames(): Names {
   return { project: pulumi.getProject(), stack: pulumi.getStack() };
@@ -136,13 +124,9 @@ function currentNames(): Names {
  *
  * `pulumi.Config` cannot list its keys, so that a misspelt option would go unseen.
  */
-function readStack(project: string): Record<string, unknown> {
-  const prefix = `${project}:`;
-  return Object.fromEntries(
-    Object.entries(pulumi.runtime.allConfig())
-      .filter(([key]) => key.startsWith(prefix))
-      .map(([key, text]) => [key.slice(prefix.length), decode(text)]),
-  );
+function readStack(names: Names): Record<string, unknown> {
+  const own = ownOptions(pulumi.runtime.allConfig(), names) as Record<string, string>;
+  return Object.fromEntries(Object.entries(own).map(([name, text]) => [name, decode(text)]));
 }
 
 /** Pulumi hands lists and maps over as JSON, and everything else as text. */

@@ -134,7 +134,7 @@ export class Step extends command.remote.Command {
         text
           .split("\n")
           .slice(1)
-          .map((line) => line.split(" ", 2) as [string, string]),
+          .map((line) => /^(\S*) ?(.*)$/.exec(line)!.slice(1) as [string, string]),
       ),
     );
   }

@@ -1,4 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
+import type { Names } from "./cloud";
 
 /** One thing wrong with the configuration: where, what was found, and what to do about it. */
 export interface Mistake {
@@ -22,11 +23,7 @@ export class ConfigError extends pulumi.RunError {
   readonly lines: readonly string[];
 
   /** @param file Where `hosts` and the options of `inventory` are written, if not in the stack's file. */
-  constructor(
-    names: { project: string; stack: string },
-    mistakes: readonly Mistake[],
-    file?: string,
-  ) {
+  constructor(names: Names, mistakes: readonly Mistake[], file?: string) {
     const lines = mistakes.map(
       (mistake) => `${placeOf(mistake, names.project, file)}: ${mistake.what}; ${mistake.fix}`,
     );
@@ -48,6 +45,31 @@ export function placeOf(
   return file !== undefined && own && !inStack
     ? `${file}: ${path.slice(own[0].length)}`
     : `${project}:${path}`;
+}
+
+/** The command that sets a secret; it asks for the value. */
+export function setSecret({ project, stack }: Names, path: string): string {
+  return `tools/cloud run pulumi config set --stack ${stack} --secret --path ${project}:${path}`;
+}
+
+/** The command that makes a seed. */
+export function setSeed(names: Names): string {
+  return `openssl rand -base64 48 | ${setSecret(names, "seed")}`;
+}
+
+/** Secrets that stand in clear text: `seed`, `secrets.NAME`. */
+export function exposed(names: Names, paths: readonly string[]): ConfigError {
+  return new ConfigError(
+    names,
+    paths.map((path) => ({
+      path,
+      what: "it is stored in clear text, and counts as known to anyone who saw the file",
+      fix:
+        path === "seed"
+          ? `make a new one: ${setSeed(names)}`
+          : `set a new one: ${setSecret(names, path)}`,
+    })),
+  );
 }
 
 /** `hosts[1].id` from `["hosts", 1, "id"]`. */

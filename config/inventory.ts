@@ -39,9 +39,10 @@ export function checkInventory(candidate: Candidate, report: Report): void {
   }
   const whole = hosts.some(({ roles }) => roles.includes("compute"));
   const told = new Set<string>();
+  for (const port of portNames) reportLacking(port, candidate, whole, report);
   for (const host of hosts) {
     checkReach(host, report);
-    checkPorts(host, settings.inventory, whole, told, report);
+    checkPorts(host, settings.inventory, told, report);
     checkDisks(host, report);
   }
   checkDoubles(candidate, report);
@@ -99,10 +100,40 @@ function reportAddress(path: string, text: string, report: Report): void {
   );
 }
 
+/** A port that several hosts need and none has is one mistake, in the place that is for all. */
+function reportLacking(
+  port: Port,
+  { settings: { inventory }, hosts }: Candidate,
+  whole: boolean,
+  report: Report,
+): void {
+  if (!inventory || inventory.nics[port] !== undefined) return;
+  const lacking = hosts.filter(
+    ({ roles, nics }) => nics?.[port] === undefined && portsNeeded(roles, whole).includes(port),
+  );
+  const [first, ...others] = lacking;
+  if (!first) return;
+  const use =
+    port === "provider" ? "a port on the external network for the guests" : `the ${port} network`;
+  if (others.length === 0) {
+    const { index, roles } = first;
+    report(
+      `hosts[${index}].nics.${port}`,
+      `is missing, and ${roles.join(" and ")} ${roles.length === 1 ? "needs" : "need"} ${use}`,
+      "name the interface here, or in inventory.nics for all hosts",
+    );
+  } else {
+    report(
+      `inventory.nics.${port}`,
+      `is missing, and ${lacking.map(({ name }) => name).join(", ")} need ${use}`,
+      "name the interface here, or in nics of each",
+    );
+  }
+}
+
 function checkPorts(
   { index, roles, nics }: PlacedHost,
   inventory: Settings["inventory"] | undefined,
-  whole: boolean,
   told: Set<string>,
   report: Report,
 ): void {
@@ -110,19 +141,6 @@ function checkPorts(
     return;
   }
   const nameOf = (port: Port): string | undefined => (nics?.[port] ?? inventory.nics[port])?.name;
-  for (const port of portsNeeded(roles, whole)) {
-    if (nameOf(port) === undefined) {
-      report(
-        `hosts[${index}].nics.${port}`,
-        `is missing, and ${roles.join(" and ")} ${roles.length === 1 ? "needs" : "need"} ${
-          port === "provider"
-            ? "a port on the external network for the guests"
-            : `the ${port} network`
-        }`,
-        "name the interface here, or in inventory.nics for all hosts",
-      );
-    }
-  }
   networkNames.forEach((port, i) => {
     const first = networkNames.slice(0, i).find((other) => nameOf(other) === nameOf(port));
     if (nameOf(port) !== undefined && first) {

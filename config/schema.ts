@@ -15,15 +15,18 @@ export const backends = ["lab", "libvirt", "inventory"] as const;
 /** Options that are encrypted in the stack's file. */
 export const secretOptions = ["seed", "secrets", "sshPrivateKey", "tlsPrivateKey"] as const;
 
+/** What follows a check would only say the same in other words. */
+const ABORT = { abort: true } as const;
+
 /** Text of one form. The message reads `"<value>" <what>; <fix>`. */
 function text(pattern: RegExp, what: string, fix: string) {
   return z
     .string()
-    .regex(pattern, { error: ({ input }) => `${JSON.stringify(input)} ${what}; ${fix}` });
+    .regex(pattern, { error: ({ input }) => `${JSON.stringify(input)} ${what}; ${fix}`, ...ABORT });
 }
 
 function integer(minimum: number, maximum: number, description: string) {
-  return z.int().min(minimum).max(maximum).describe(description);
+  return z.int().min(minimum, ABORT).max(maximum, ABORT).describe(description);
 }
 
 const address = z.string().meta({ description: "An IPv4 address.", examples: ["10.77.0.10"] });
@@ -96,14 +99,33 @@ const sshUser = text(
 
 const port = (description: string) => integer(1, 65535, description);
 
+/** A public key is fields, each after its length in four bytes; the first is its kind (RFC 4253, 6.6). */
+function isWholeKey(line: string): boolean {
+  const [kind = "", base64 = ""] = line.split(" ");
+  const bytes = Buffer.from(base64, "base64");
+  const fields: Buffer[] = [];
+  let at = 0;
+  while (at + 4 <= bytes.length) {
+    const end = at + 4 + bytes.readUInt32BE(at);
+    fields.push(bytes.subarray(at + 4, end));
+    at = end;
+  }
+  return at === bytes.length && fields.length > 1 && fields[0]?.toString() === kind;
+}
+
 const hostKey = text(
   /^(?:ssh-ed25519|ecdsa-sha2-nistp(?:256|384|521)|ssh-rsa) [A-Za-z0-9+/]+={0,2}$/,
   "is not a host key as known_hosts has it, without the name before and the comment behind",
   "write its kind and its base64, as `ssh-keyscan -t ed25519 HOST` shows them, and compare with the host's console",
-).meta({
-  description: "The SSH server's own key, so that no other machine is taken for it.",
-  examples: ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0K..."],
-});
+)
+  .refine(isWholeKey, {
+    error:
+      "the key is cut off, or of another kind than it says; copy the whole line, as `ssh-keyscan -t ed25519 HOST` shows it",
+  })
+  .meta({
+    description: "The SSH server's own key, so that no other machine is taken for it.",
+    examples: ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0K..."],
+  });
 
 const interfaceName = text(
   /^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$/,
@@ -141,6 +163,9 @@ const nic = z
     bond: z
       .array(interfaceName)
       .min(2)
+      .refine((ports) => new Set(ports).size === ports.length, {
+        error: "the bond has a port twice; name each of its ports once",
+      })
       .meta({
         description:
           "The ports of the bond that it is, or is a VLAN of; the precheck looks whether each is in it and has a carrier.",
@@ -703,6 +728,11 @@ const workers = z
   })
   .describe("How many processes serve the OpenStack services.");
 
+/** The next one that is not less. */
+function powerOfTwo(count: number): number {
+  return 2 ** Math.ceil(Math.log2(count));
+}
+
 const ceph = z
   .strictObject({
     replicas: integer(2, 5, "Copies of each object, each on another host. Default 3.").default(3),
@@ -714,8 +744,13 @@ const ceph = z
     placementGroups: integer(
       1,
       4096,
-      "Placement groups of each of the three pools at the start; Ceph adds more as they fill. Default 16.",
-    ).default(16),
+      "Placement groups of each of the three pools at the start, a power of two; Ceph adds more as they fill. Default 16.",
+    )
+      .refine((count) => count === powerOfTwo(count), {
+        error: ({ input }) =>
+          `${String(input)} is not a power of two, of which Ceph warns for good; use ${powerOfTwo(Number(input))}`,
+      })
+      .default(16),
     osdFileGiB: integer(
       4,
       65536,

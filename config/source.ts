@@ -1,11 +1,12 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { parse } from "yaml";
-import type { Mistake } from "./errors";
+import type { Names } from "./cloud";
+import { ConfigError, didYouMean, type Mistake } from "./errors";
 
 /** Where there are no hosts to judge. */
 export const UNREADABLE = "inventory.file";
-const FIX = "name a file with the hosts, by its path from the project's folder";
+const NAME_ONE = "name a file with the hosts, by its path from the project's folder";
 
 /** A stack's options, with those of the YAML file that it names for its hosts. */
 export interface Source {
@@ -15,6 +16,42 @@ export interface Source {
   /** Texts of other files that options name, by path; those that can be read. */
   readonly texts?: Readonly<Record<string, string>>;
   readonly mistakes: readonly Mistake[];
+}
+
+/** A namespace of Pulumi's own that looks like a slip of the project's. */
+const PROVIDER = "openstack";
+
+/**
+ * The options of the project's namespace, by name.
+ *
+ * @throws ConfigError naming the keys whose namespace is a misspelling of it: an option under another name would be none.
+ */
+export function ownOptions(
+  all: Readonly<Record<string, unknown>>,
+  names: Names,
+): Record<string, unknown> {
+  const { project } = names;
+  const split = Object.entries(all).map(([key, value]) => {
+    const [, namespace = "", name = ""] = /^([^:]*):(.*)$/.exec(key) ?? [];
+    return { key, namespace, name, value };
+  });
+  const misspelt = split.filter(
+    ({ namespace }) =>
+      namespace !== project && namespace !== PROVIDER && didYouMean(namespace, [project]),
+  );
+  if (misspelt.length > 0) {
+    throw new ConfigError(
+      names,
+      misspelt.map(({ key, name }) => ({
+        path: name,
+        what: `it is written as ${key}`,
+        fix: `write it with the namespace ${project}`,
+      })),
+    );
+  }
+  return Object.fromEntries(
+    split.filter(({ namespace }) => namespace === project).map(({ name, value }) => [name, value]),
+  );
 }
 
 /**
@@ -50,8 +87,8 @@ function withInventoryFile(raw: Readonly<Record<string, unknown>>, folder: strin
   // Its form is the schema's to judge.
   if (typeof file !== "string" || !/\.ya?ml$/.test(file)) return { raw, mistakes: [] };
   const read = readMap(path.join(folder, file));
-  if (typeof read === "string") {
-    return { raw, mistakes: [{ path: UNREADABLE, what: `${file} ${read}`, fix: FIX }] };
+  if (read instanceof Refusal) {
+    return { raw, mistakes: [{ path: UNREADABLE, what: `${file} ${read.what}`, fix: read.fix }] };
   }
   const { hosts, ...rest } = read;
   const twice = [
@@ -72,13 +109,23 @@ function withInventoryFile(raw: Readonly<Record<string, unknown>>, folder: strin
   };
 }
 
-function readMap(file: string): Record<string, unknown> | string {
+/** Why a file is not used. */
+class Refusal {
+  constructor(
+    readonly what: string,
+    readonly fix: string,
+  ) {}
+}
+
+function readMap(file: string): Record<string, unknown> | Refusal {
   try {
     const value: unknown = parse(fs.readFileSync(file, "utf8"));
-    return isMap(value) ? value : "has no options in it";
+    return isMap(value) ? value : new Refusal("has no options in it", NAME_ONE);
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    return code === "ENOENT" ? "is not there" : `cannot be read (${message.split("\n")[0] ?? ""})`;
+    if (code === "ENOENT") return new Refusal("is not there", NAME_ONE);
+    const [line = ""] = message.split("\n");
+    return new Refusal(`cannot be read (${line.replace(/:$/, "")})`, "mend it");
   }
 }
 

@@ -1,4 +1,4 @@
-import type { ServiceEntry } from "../catalogue";
+import type { Frontend, ServiceEntry } from "../catalogue";
 import type { Cloud } from "../config";
 
 /**
@@ -146,15 +146,24 @@ function ports(entry: ServiceEntry, services: readonly ServiceEntry[]): string[]
   const own = entry.ports.map(({ port, protocol, purpose }) => {
     const frontend = entry.frontends?.find((each) => each.port === port);
     const vips = frontend ? `, behind the ${names(frontend.vips)}` : "";
-    return `${port}/${protocol} ${purpose}${vips}`;
+    return `${port}/${protocol} ${purpose}${vips}${byTls(frontend)}`;
   });
   const offered =
     entry.name === "haproxy"
       ? services.flatMap(({ frontends = [] }) =>
-          frontends.map(({ name, port, vips }) => `${port}/tcp ${name}, on the ${names(vips)}`),
+          frontends.map(
+            (each) => `${each.port}/tcp ${each.name}, on the ${names(each.vips)}${byTls(each)}`,
+          ),
         )
       : [];
   return [...own, ...offered];
+}
+
+/** Where a port is another one for those who come by TLS. */
+function byTls(frontend?: Pick<Frontend, "tlsPort">): string {
+  return frontend?.tlsPort === undefined
+    ? ""
+    : `; by TLS ${frontend.tlsPort}/tcp, and this sends there`;
 }
 
 function names(vips: readonly string[]): string {

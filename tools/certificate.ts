@@ -4,7 +4,7 @@ import { isIPv4 } from "node:net";
 import * as os from "node:os";
 import * as path from "node:path";
 import { parseArgs } from "node:util";
-import { parseSource } from "../config";
+import { parseSource, setSeed } from "../config";
 import { program } from "./program";
 import { PROJECT, ROOT, stackSecrets, stackSource } from "./stack";
 import { certificateKey } from "./valid-config";
@@ -69,7 +69,7 @@ function wanted(
   const key = certificateKey(cloud, stackSecrets(stack));
   if (key === undefined) {
     throw new Error(
-      `the stack ${stack} has no seed yet, which its key is derived from; make one: openssl rand -base64 48 | tools/cloud run pulumi config set --stack ${stack} --secret openstack-ha:seed`,
+      `the stack ${stack} has no seed yet, which its key is derived from; make one: ${setSeed({ project: PROJECT, stack })}`,
     );
   }
   const names = named ?? [tls?.name ?? cloud.vips.public];

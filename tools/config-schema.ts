@@ -1,5 +1,6 @@
 import { writeFileSync } from "node:fs";
 import * as path from "node:path";
+import { setSecret, setSeed } from "../config/errors";
 import { jsonSchema, minimumSeedLength, type JsonSchema } from "../config/schema";
 
 /**
@@ -25,15 +26,15 @@ export function stackFileSchema(project: string): string {
     ...plain,
     seed: {
       ...secure,
-      description: `${seed?.description ?? ""} At least ${minimumSeedLength} characters. Set it with: openssl rand -base64 48 | pulumi config set --secret ${project}:seed`,
+      description: `${seed?.description ?? ""} At least ${minimumSeedLength} characters. Set it with: ${setSeed({ project, stack: "STACK" })}`,
     },
     sshPrivateKey: {
       ...secure,
-      description: `${sshPrivateKey?.description ?? ""} Set it with: pulumi config set --secret ${project}:sshPrivateKey < FILE`,
+      description: `${sshPrivateKey?.description ?? ""} Set it with: ${setSecret({ project, stack: "STACK" }, "sshPrivateKey")} < FILE`,
     },
     tlsPrivateKey: {
       ...secure,
-      description: `${tlsPrivateKey?.description ?? ""} Set it with: pulumi config set --secret ${project}:tlsPrivateKey < FILE`,
+      description: `${tlsPrivateKey?.description ?? ""} Set it with: ${setSecret({ project, stack: "STACK" }, "tlsPrivateKey")} < FILE`,
     },
     secrets: {
       type: "object",

@@ -1,5 +1,6 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { parseArgs } from "node:util";
 import { carriers, SERVICES, type ServiceEntry, servicesIn, servicesOf } from "../catalogue";
 import type { Cloud, HostConfig } from "../config";
 import type { StepDocument } from "../components/document";
@@ -22,6 +23,8 @@ import { fileCloud } from "./stack";
  */
 
 const ROOT = path.join(__dirname, "..");
+const USAGE =
+  "wanted one name of a service, a host, a step or a resource: npm run explain -- [--stack STACK] [--plan FILE] haproxy";
 
 /** What is asked about. */
 interface Subject {
@@ -289,19 +292,17 @@ function distance(a: string, b: string): number {
 // ---- The command ------------------------------------------------------------------------------------------------
 
 async function main(): Promise<void> {
-  const args = process.argv.slice(2);
-  const take = (option: string): string | undefined => {
-    const at = args.indexOf(option);
-    return at < 0 ? undefined : args.splice(at, 2)[1];
-  };
-  const stack = take("--stack") ?? process.env.STACK ?? "dev";
-  const file = take("--plan");
-  const [name] = args;
-  if (name === undefined || args.length > 1) {
-    throw new Error(
-      "wanted one name of a service, a host, a step or a resource: npm run explain -- haproxy",
-    );
+  const { values, positionals } = parseArgs({
+    options: { help: { type: "boolean" }, plan: { type: "string" }, stack: { type: "string" } },
+    allowPositionals: true,
+  });
+  if (values.help) {
+    console.log(USAGE);
+    return;
   }
+  const { plan: file, stack = process.env.STACK ?? "dev" } = values;
+  const [name] = positionals;
+  if (name === undefined || positionals.length > 1) throw new Error(USAGE);
   const plan =
     file === undefined ? await emptyPlan(stack) : parsePlan(fs.readFileSync(file, "utf8"), file);
   process.stdout.write(explain({ cloud: fileCloud(stack), plan }, name));

@@ -2,7 +2,15 @@ import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { parse } from "yaml";
-import { type Cloud, parseSource, secretOptions, type Source, withFiles } from "../config";
+import {
+  type Cloud,
+  exposed,
+  ownOptions,
+  parseSource,
+  secretOptions,
+  type Source,
+  withFiles,
+} from "../config";
 
 /** What the tools for people know of a stack: its configuration, its outputs, and where its files are. */
 
@@ -32,19 +40,15 @@ export function stackCloud(stack: string): Cloud {
 
 /** The stack's options as they are written, without secrets. */
 export function stackSource(stack: string): Source {
-  const all = JSON.parse(pulumi(["config", "--json", "--stack", stack])) as StackConfig;
   return withFiles(
-    options(all, ({ secret }) => !secret),
+    options(stack, [], ({ secret }) => !secret),
     ROOT,
   );
 }
 
 /** The stack's secret options, in clear. */
 export function stackSecrets(stack: string): StackSecrets {
-  const all = JSON.parse(
-    pulumi(["config", "--json", "--show-secrets", "--stack", stack]),
-  ) as StackConfig;
-  return options(all, ({ secret }) => secret);
+  return options(stack, ["--show-secrets"], ({ secret }) => secret);
 }
 
 export interface StackSecrets {
@@ -54,34 +58,63 @@ export interface StackSecrets {
   readonly secrets?: Readonly<Record<string, string>>;
 }
 
-type StackConfig = Readonly<
-  Record<string, { value?: string; objectValue?: unknown; secret: boolean }>
->;
+interface StackEntry {
+  readonly value?: string;
+  readonly objectValue?: unknown;
+  readonly secret: boolean;
+}
 
+/** The stack's options that are wanted, as Pulumi reads them. */
 function options(
-  all: StackConfig,
-  wanted: (entry: { secret: boolean }) => boolean,
+  stack: string,
+  flags: readonly string[],
+  wanted: (entry: StackEntry) => boolean,
 ): Record<string, unknown> {
+  const all = JSON.parse(pulumi(["config", "--json", ...flags, "--stack", stack])) as Record<
+    string,
+    unknown
+  >;
+  const own = ownOptions(all, { project: PROJECT, stack }) as Record<string, StackEntry>;
   return Object.fromEntries(
-    Object.entries(all)
-      .filter(([key, entry]) => key.startsWith(`${PROJECT}:`) && wanted(entry))
-      .map(([key, entry]) => [
-        key.slice(PROJECT.length + 1),
-        entry.objectValue ?? scalar(entry.value),
-      ]),
+    Object.entries(own)
+      .filter(([, entry]) => wanted(entry))
+      .map(([name, entry]) => [name, entry.objectValue ?? scalar(entry.value)]),
   );
 }
 
 /** The same by the stack's file alone, where there is no state and no passphrase. */
 export function fileCloud(stack: string): Cloud {
+  refuseExposed(stack);
+  // Only a passphrase reads them, and they decide nothing of the plan.
+  const raw = Object.fromEntries(
+    Object.entries(writtenOptions(stack)).filter(([name]) => !isSecret(name)),
+  );
+  return parseSource(withFiles(raw, ROOT), { project: PROJECT, stack });
+}
+
+function isSecret(name: string): boolean {
+  return (secretOptions as readonly string[]).includes(name);
+}
+
+/** @throws ConfigError naming the secrets that the stack's file has in clear text. */
+export function refuseExposed(stack: string): void {
+  const raw = writtenOptions(stack);
+  const inClear = secretOptions.flatMap((option) => clearParts(raw[option], option));
+  if (inClear.length > 0) throw exposed({ project: PROJECT, stack }, inClear);
+}
+
+/** Of a secret option as it is written, what is not encrypted: an option, or the names in a map. */
+export function clearParts(value: unknown, path: string): string[] {
+  if (value === undefined || value === null) return [];
+  if (typeof value !== "object") return [path];
+  if ("secure" in value) return [];
+  return Object.entries(value).flatMap(([name, part]) => clearParts(part, `${path}.${name}`));
+}
+
+function writtenOptions(stack: string): Record<string, unknown> {
   const text = fs.readFileSync(path.join(ROOT, `Pulumi.${stack}.yaml`), "utf8");
   const { config } = parse(text) as { config: Record<string, unknown> };
-  const raw = Object.entries(config)
-    .filter(([key]) => key.startsWith(`${PROJECT}:`))
-    .map(([key, value]) => [key.slice(PROJECT.length + 1), value] as const)
-    // Only a passphrase reads them, and they decide nothing of the plan.
-    .filter(([key]) => !(secretOptions as readonly string[]).includes(key));
-  return parseSource(withFiles(Object.fromEntries(raw), ROOT), { project: PROJECT, stack });
+  return ownOptions(config, { project: PROJECT, stack });
 }
 
 /** The stack's outputs, secrets in clear. */

@@ -2,7 +2,14 @@ import { createPrivateKey, X509Certificate } from "node:crypto";
 import { type Cloud, ConfigError } from "../config";
 import { tlsKey } from "../secrets";
 import { program } from "./program";
-import { PROJECT, stackCloud, stackName, stackSecrets, type StackSecrets } from "./stack";
+import {
+  PROJECT,
+  refuseExposed,
+  stackCloud,
+  stackName,
+  stackSecrets,
+  type StackSecrets,
+} from "./stack";
 
 /**
  * tools/valid-config.ts [STACK]: exit code 1, with every mistake on a line of its own, if the stack's configuration has any.
@@ -34,6 +41,7 @@ export function checkPair(cloud: Cloud, key: string | undefined): void {
 if (require.main === module) {
   program(() => {
     const stack = stackName();
+    refuseExposed(stack);
     const cloud = stackCloud(stack);
     // Secrets need the passphrase, or whoever else keeps them: only where they are needed.
     if (cloud.tls !== undefined) checkPair(cloud, certificateKey(cloud, stackSecrets(stack)));

@@ -165,7 +165,7 @@ test("an update without a seed is refused before anything is made", async (t) =>
   t.not(status, 0);
   t.regex(
     stdout + stderr,
-    /openstack-ha:seed: is missing, and every password and key is derived from it; set it: openssl rand .* pulumi config set --secret/,
+    /openstack-ha:seed: is missing, and every password and key is derived from it; set it: openssl rand .* pulumi config set --stack \S+ --secret/,
   );
   t.notRegex(stdout + stderr, /\n\s+at /, "no stack trace");
   t.false(fs.existsSync(project.labState));
@@ -177,7 +177,7 @@ test("a seed in clear text is refused, with what to do", async (t) => {
   t.not(status, 0);
   t.regex(
     stdout + stderr,
-    /openstack-ha:seed: it is stored in clear text, .*; make a new one: openssl rand .* pulumi config set --secret/,
+    /openstack-ha:seed: it is stored in clear text, .*; make a new one: openssl rand .* pulumi config set --stack \S+ --secret/,
   );
   t.false((stdout + stderr).includes(SEED));
 });

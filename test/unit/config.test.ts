@@ -18,6 +18,7 @@ import {
   hostsWith,
   loadCloud,
   networkNames,
+  ownOptions,
   parseCloud,
   parseSource,
   withFiles,
@@ -35,10 +36,12 @@ import {
 } from "../../config/network";
 import { jsonSchema, type JsonSchema } from "../../config/schema";
 import { schemaFile, stackFileSchema } from "../../tools/config-schema";
+import { clearParts } from "../../tools/stack";
 import {
   mistakeFixtures,
   parsedCloud,
   project,
+  HOST_KEY,
   readStackFile,
   set,
   stackFileText,
@@ -532,7 +535,7 @@ test("a host's word for an interface, account or port goes before the common one
   set(options, "hosts[0].bmc.port", 6230);
   set(options, "inventory.ssh.bastion", {
     address: "bastion.example.org",
-    hostKey: "ssh-ed25519 AAAA",
+    hostKey: HOST_KEY,
   });
   const cloud = parsedCloud(options, "dev");
   t.is(cloud.hosts[0]!.ports.tunnel?.name, "eno7");
@@ -543,7 +546,7 @@ test("a host's word for an interface, account or port goes before the common one
     address: "bastion.example.org",
     port: 22,
     user: "root",
-    hostKey: "ssh-ed25519 AAAA",
+    hostKey: HOST_KEY,
   });
 });
 
@@ -674,7 +677,7 @@ test("hosts are in one place, and the file is there and can be read", (t) => {
     "openstack-ha:inventory.file: inventory/none.yaml is not there; name a file with the hosts, by its path from the project's folder",
   ]);
   writeFileSync(path.join(folder, "inventory/none.yaml"), "hosts: [");
-  t.regex(mistakesWithFile(stack, folder)[0]!, /none\.yaml cannot be read \(.+\); name a file/);
+  t.regex(mistakesWithFile(stack, folder)[0]!, /none\.yaml cannot be read \(.+[^:]\); mend it$/);
 });
 
 // ---- The schema -----------------------------------------------------------------------------------------------
@@ -821,9 +824,42 @@ test.serial("a seed in clear text is refused", (t) => {
   const error = t.throws(loadCloud, { instanceOf: ConfigError });
   t.regex(
     error.lines.join("\n"),
-    /^openstack-ha:seed: it is stored in clear text.*pulumi config set --secret/,
+    /^openstack-ha:seed: it is stored in clear text.*pulumi config set --stack dev --secret/,
   );
   t.notRegex(error.message, new RegExp(SEED));
+});
+
+test.serial("secrets in clear text are named, each with the command for it", (t) => {
+  setStack({ ...validOptions(), seed: SEED, secrets: { "keystone-db": SEED } }, ["seed"]);
+  const error = t.throws(loadCloud, { instanceOf: ConfigError });
+  t.deepEqual(error.lines, [
+    "openstack-ha:secrets.keystone-db: it is stored in clear text, and counts as known to anyone who saw the file; " +
+      "set a new one: tools/cloud run pulumi config set --stack dev --secret --path openstack-ha:secrets.keystone-db",
+  ]);
+  // As the file has them, some encrypted and some not.
+  t.deepEqual(clearParts({ a: { secure: "v1:abc" }, b: SEED, c: { d: SEED } }, "secrets"), [
+    "secrets.b",
+    "secrets.c.d",
+  ]);
+  t.deepEqual(clearParts({ secure: "v1:abc" }, "secrets"), []);
+  t.deepEqual(clearParts(undefined, "seed"), []);
+  t.deepEqual(clearParts({}, "secrets"), []);
+});
+
+test("an option under a misspelt namespace is named, not missed; other namespaces are left alone", (t) => {
+  const error = t.throws(
+    () => ownOptions({ "openstackha:vips": {}, [`${project}:region`]: "R" }, names),
+    {
+      instanceOf: ConfigError,
+    },
+  );
+  t.deepEqual(error.lines, [
+    "openstack-ha:vips: it is written as openstackha:vips; write it with the namespace openstack-ha",
+  ]);
+  t.deepEqual(
+    ownOptions({ "openstack:region": "A", "aws:region": "B", [`${project}:region`]: "R" }, names),
+    { region: "R" },
+  );
 });
 
 test("the cloud holds no secret", (t) => {

@@ -1,7 +1,13 @@
 import test from "ava";
 import type { Cloud } from "../../config";
 import { knownHosts, sshConfig } from "../../tools/outputs";
-import { readStackFile, set, type Options, parsedCloud } from "../fixtures/config/fixtures";
+import {
+  HOST_KEY,
+  readStackFile,
+  set,
+  type Options,
+  parsedCloud,
+} from "../fixtures/config/fixtures";
 import {
   inspect,
   planOf,
@@ -28,7 +34,7 @@ test.before(async () => {
     address: "bastion.example.org",
     port: 2222,
     user: "jump",
-    hostKey: "ssh-ed25519 AAAAbastion",
+    hostKey: HOST_KEY,
   });
   set(options, "secrets", { "pacemaker-bmc": PASSWORD, "bmc-ctl2": OWN });
   cloud = parsedCloud(options, STACK);
@@ -138,5 +144,5 @@ test("the files for people lead through the bastion", (t) => {
     Object.fromEntries(cloud.hosts.map(({ name }) => [name, `key-of-${name}`])),
   );
   t.true(known.includes("cmp1,10.20.0.21 key-of-cmp1\n"));
-  t.true(known.includes("bastion.inventory,[bastion.example.org]:2222 ssh-ed25519 AAAAbastion\n"));
+  t.true(known.includes(`bastion.inventory,[bastion.example.org]:2222 ${HOST_KEY}\n`));
 });

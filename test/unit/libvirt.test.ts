@@ -2,7 +2,7 @@ import test from "ava";
 import fc from "fast-check";
 import { hypervisorOf, hostSpec, loss, type HostSpec } from "../../components/hosts/libvirt";
 import { parseCloud, type Cloud } from "../../config";
-import { project, readStackFile, set, type Options } from "../fixtures/config/fixtures";
+import { HOST_KEY, project, readStackFile, set, type Options } from "../fixtures/config/fixtures";
 import { inspect, planOf, stepsOf, type Planned } from "./support/plan";
 
 // Hosts as virtual machines: where they stand, what may change, and what fencing is told. The provider and libvirt itself
@@ -43,7 +43,7 @@ const THREE: Options = {
     uri: `qemu+ssh://root@10.99.0.${i + 1}/system`,
     failureDomains: [rack],
     bridges: BRIDGES,
-    fence: { user: "fence", hostKey: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0K" },
+    fence: { user: "fence", hostKey: HOST_KEY },
   })),
 };
 

@@ -492,7 +492,7 @@ test.serial("without a seed, up is refused and says how to set one", async (t) =
   const error = t.throws(() => new Secrets(cloudWith()), { instanceOf: ConfigError });
   t.deepEqual(error.lines, [
     "openstack-ha:seed: is missing, and every password and key is derived from it; " +
-      "set it: openssl rand -base64 48 | tools/cloud run pulumi config set --secret openstack-ha:seed (npm run up does it)",
+      "set it: openssl rand -base64 48 | tools/cloud run pulumi config set --stack dev --secret --path openstack-ha:seed (npm run up does it)",
   ]);
 });
 
