@@ -99,13 +99,16 @@ function broker(t: ExecutionContext, data: boolean): Room {
     "host/queues",
     JSON.stringify([{ name: "q", type: "quorum", members: ["rabbit@ctl1", "rabbit@ctl3"] }]),
   );
+  r.write("host/definitions", JSON.stringify({ queues: [{}], policies: [] }));
   r.program(
     "rabbitmqctl",
     `case "$*" in
 *"--node rabbit@ctl1"*cluster_status*) echo '${status(["rabbit@ctl1", "rabbit@ctl3"])}' ;;
 *forget_cluster_node*) echo "$*" >>${r.at("host/forgot")} ;;
 *cluster_status*) echo '${status(up)}' ;;
-*export_definitions*) echo '{"queues": [{}], "users": [], "permissions": [], "policies": []}' ;;
+*export_definitions*) cat ${r.at("host/definitions")} ;;
+*clear_policy*) echo "Parameter does not exist" >&2; exit 70 ;;
+*list_policies*) cat ${r.at("host/policies")} ;;
 *list_queues*) cat ${r.at("host/queues")} ;;
 esac
 `,
@@ -145,6 +148,21 @@ serial("a broker that has its data is not forgotten, also where it does not run"
   const r = broker(t, true);
   t.is(said(await r.apply(brokerStep(r))), "changed: started, copies of 1 queues");
   t.false(fs.existsSync(r.at("host/forgot")));
+});
+
+serial("a policy that another host's step takes away first is gone, and no error", async (t) => {
+  const r = broker(t, true);
+  const policies = [{ vhost: "/", name: "mine" }];
+  r.write("host/definitions", JSON.stringify({ queues: [], policies }));
+  r.write("host/policies", "[]");
+  t.is(said(await r.apply(brokerStep(r))), "changed: started, no policy mine");
+  r.write("host/policies", JSON.stringify(policies));
+  const outcome = await r.apply(brokerStep(r));
+  t.not(outcome.status, 0);
+  t.regex(
+    said(outcome),
+    /wanted no policy mine on the message bus, found that rabbitmqctl clear_policy fails/,
+  );
 });
 
 // ---- Nova -------------------------------------------------------------------------------------------------------
