@@ -4,7 +4,7 @@ import { ConfigError, exposed, setSecret, setSeed } from "./config/errors";
 import { once } from "./config/once";
 import { parseSource } from "./config/parse";
 import { secretOptions } from "./config/schema";
-import { ownOptions, withFiles } from "./config/source";
+import { clearParts, ownOptions, withFiles } from "./config/source";
 
 /**
  * The only door to configuration: nothing else reads `pulumi.Config`.
@@ -16,8 +16,8 @@ import { ownOptions, withFiles } from "./config/source";
 export type * from "./config/cloud";
 export { ConfigError, exposed, setSeed } from "./config/errors";
 export { parseCloud, parseSource } from "./config/parse";
-export { ownOptions, type Source, withFiles } from "./config/source";
-export { networkNames, roles, secretOptions } from "./config/schema";
+export { clearParts, ownOptions, type Source, withFiles } from "./config/source";
+export { networkNames, roles, secretOptions, isSecretOption } from "./config/schema";
 
 /** The hosts that have a role, by id. */
 export function hostsWith(cloud: Pick<Cloud, "hosts">, role: Role): readonly HostConfig[] {
@@ -64,17 +64,10 @@ export function loadCloud(): Cloud {
   const raw = readStack(names);
   const cloud = parseSource(withFiles(raw), names);
   // Pulumi decrypts before it hands over, so only this tells an encrypted value from one in clear text.
-  const inClear = secretOptions.filter(
-    (key) => key in raw && !isEmpty(raw[key]) && !isStoredAsSecret(`${names.project}:${key}`),
-  );
-  if (inClear.length > 0) {
-    throw exposed(
-      names,
-      inClear.flatMap((key) =>
-        key === "secrets" ? Object.keys(raw[key] as object).map((name) => `${key}.${name}`) : [key],
-      ),
-    );
-  }
+  const inClear = secretOptions
+    .filter((key) => !isStoredAsSecret(`${names.project}:${key}`))
+    .flatMap((key) => clearParts(raw[key], key));
+  if (inClear.length > 0) throw exposed(names, inClear);
   if (!pulumi.runtime.isDryRun()) {
     refuseMissingPasswords(names, cloud, raw.secrets as Record<string, string> | undefined);
   }
@@ -108,11 +101,6 @@ export function loadSecretInputs(): SecretInputs {
       }).map(([name, value]) => [name, pulumi.secret(value)]),
     ),
   };
-}
-
-/** What `pulumi config rm --path` leaves of a block. */
-function isEmpty(value: unknown): boolean {
-  return typeof value === "object" && value !== null && Object.keys(value).length === 0;
 }
 
 function currentNames(): Names {

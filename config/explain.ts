@@ -1,6 +1,6 @@
 import type { z } from "zod";
 import { chooseAmong, didYouMean, formatPath, type Mistake } from "./errors";
-import { type JsonSchema, secretOptions } from "./schema";
+import { isSecretOption, type JsonSchema } from "./schema";
 
 /** Says in plain words what the schema found wrong: one mistake for each thing a person has to change. */
 export function explain(
@@ -42,7 +42,7 @@ function mistakesOf(issue: z.core.$ZodIssue, schema: JsonSchema, raw: unknown): 
   const path = formatPath(issue.path);
   const node = schemaAt(schema, issue.path);
   // Secrets are named, never shown.
-  const isSecret = (secretOptions as readonly string[]).includes(String(issue.path[0]));
+  const isSecret = isSecretOption(String(issue.path[0]));
   const value = valueAt(raw, issue.path);
   const shown = isSecret ? "the value" : JSON.stringify(value);
 

@@ -15,6 +15,10 @@ export const backends = ["lab", "libvirt", "inventory"] as const;
 /** Options that are encrypted in the stack's file. */
 export const secretOptions = ["seed", "secrets", "sshPrivateKey", "tlsPrivateKey"] as const;
 
+export function isSecretOption(name: string): boolean {
+  return (secretOptions as readonly string[]).includes(name);
+}
+
 /** What follows a check would only say the same in other words. */
 const ABORT = { abort: true } as const;
 

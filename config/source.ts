@@ -18,6 +18,14 @@ export interface Source {
   readonly mistakes: readonly Mistake[];
 }
 
+/** Of a secret option as it is written, what is not encrypted: an option, or the names in a map. */
+export function clearParts(value: unknown, path: string): string[] {
+  if (value === undefined || value === null) return [];
+  if (typeof value !== "object") return [path];
+  if ("secure" in value) return [];
+  return Object.entries(value).flatMap(([name, part]) => clearParts(part, `${path}.${name}`));
+}
+
 /** A namespace of Pulumi's own that looks like a slip of the project's. */
 const PROVIDER = "openstack";
 

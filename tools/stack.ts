@@ -3,8 +3,10 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { parse } from "yaml";
 import {
+  clearParts,
   type Cloud,
   exposed,
+  isSecretOption,
   ownOptions,
   parseSource,
   secretOptions,
@@ -84,37 +86,25 @@ function options(
 
 /** The same by the stack's file alone, where there is no state and no passphrase. */
 export function fileCloud(stack: string): Cloud {
-  refuseExposed(stack);
-  // Only a passphrase reads them, and they decide nothing of the plan.
+  // Only a passphrase reads secrets, and they decide nothing of the plan.
   const raw = Object.fromEntries(
-    Object.entries(writtenOptions(stack)).filter(([name]) => !isSecret(name)),
+    Object.entries(unexposed(stack)).filter(([name]) => !isSecretOption(name)),
   );
   return parseSource(withFiles(raw, ROOT), { project: PROJECT, stack });
 }
 
-function isSecret(name: string): boolean {
-  return (secretOptions as readonly string[]).includes(name);
-}
-
-/** @throws ConfigError naming the secrets that the stack's file has in clear text. */
-export function refuseExposed(stack: string): void {
-  const raw = writtenOptions(stack);
-  const inClear = secretOptions.flatMap((option) => clearParts(raw[option], option));
-  if (inClear.length > 0) throw exposed({ project: PROJECT, stack }, inClear);
-}
-
-/** Of a secret option as it is written, what is not encrypted: an option, or the names in a map. */
-export function clearParts(value: unknown, path: string): string[] {
-  if (value === undefined || value === null) return [];
-  if (typeof value !== "object") return [path];
-  if ("secure" in value) return [];
-  return Object.entries(value).flatMap(([name, part]) => clearParts(part, `${path}.${name}`));
-}
-
-function writtenOptions(stack: string): Record<string, unknown> {
+/**
+ * The stack's options as its file has them.
+ *
+ * @throws ConfigError naming the secrets that are there in clear text.
+ */
+export function unexposed(stack: string): Record<string, unknown> {
+  const names = { project: PROJECT, stack };
   const text = fs.readFileSync(path.join(ROOT, `Pulumi.${stack}.yaml`), "utf8");
-  const { config } = parse(text) as { config: Record<string, unknown> };
-  return ownOptions(config, { project: PROJECT, stack });
+  const raw = ownOptions((parse(text) as { config: Record<string, unknown> }).config, names);
+  const inClear = secretOptions.flatMap((option) => clearParts(raw[option], option));
+  if (inClear.length > 0) throw exposed(names, inClear);
+  return raw;
 }
 
 /** The stack's outputs, secrets in clear. */

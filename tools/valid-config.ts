@@ -4,11 +4,11 @@ import { tlsKey } from "../secrets";
 import { program } from "./program";
 import {
   PROJECT,
-  refuseExposed,
   stackCloud,
   stackName,
   stackSecrets,
   type StackSecrets,
+  unexposed,
 } from "./stack";
 
 /**
@@ -41,7 +41,7 @@ export function checkPair(cloud: Cloud, key: string | undefined): void {
 if (require.main === module) {
   program(() => {
     const stack = stackName();
-    refuseExposed(stack);
+    unexposed(stack);
     const cloud = stackCloud(stack);
     // Secrets need the passphrase, or whoever else keeps them: only where they are needed.
     if (cloud.tls !== undefined) checkPair(cloud, certificateKey(cloud, stackSecrets(stack)));

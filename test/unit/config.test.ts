@@ -14,6 +14,7 @@ import test, { type ExecutionContext } from "ava";
 import fc from "fast-check";
 import { z } from "zod";
 import {
+  clearParts,
   ConfigError,
   hostsWith,
   loadCloud,
@@ -36,7 +37,6 @@ import {
 } from "../../config/network";
 import { jsonSchema, type JsonSchema } from "../../config/schema";
 import { schemaFile, stackFileSchema } from "../../tools/config-schema";
-import { clearParts } from "../../tools/stack";
 import {
   mistakeFixtures,
   parsedCloud,
