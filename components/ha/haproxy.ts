@@ -9,6 +9,9 @@ import type { Check, Files } from "../step";
 /** Of the public VIP, with its key, as `crt` of a `bind` takes it. Before haproxy.cfg by its path: that is tried with it. */
 const CERTIFICATE = "/etc/haproxy/certs/public.pem";
 
+/** What HAProxy's checks call themselves, for a server that answers them otherwise than its clients. */
+export const CHECK_AGENT = "haproxy-check";
+
 /** HAProxy on every controller, in front of whatever the catalogue gives a frontend. Pacemaker runs it. */
 export class Haproxy extends Service {
   /** Its configuration is on every controller: Pacemaker may start it. */
@@ -117,6 +120,7 @@ function listen(cloud: Cloud, entry: ServiceEntry, frontend: Frontend): string {
     ? `inter ${5 * observedInterMs}ms downinter ${observedInterMs}ms`
     : `inter ${observedInterMs}ms`;
   const host = frontend.checkHost ? ` hdr Host ${cloud.vips.public}` : "";
+  const check = `meth GET uri ${frontend.check} hdr User-Agent ${CHECK_AGENT}${host}`;
   return section(`listen ${frontend.name}`, [
     `mode ${frontend.mode}`,
     ...frontend.vips.flatMap((vip) => binds(cloud, frontend, vip)),
@@ -142,8 +146,10 @@ function listen(cloud: Cloud, entry: ServiceEntry, frontend: Frontend): string {
         ]
       : []),
     "option httpchk",
-    `http-check send meth GET uri ${frontend.check}${host}`,
+    `http-check send ${check}`,
     "http-check expect status 200",
+    // One that is about to go says so, and ends what it has begun.
+    ...(frontend.mode === "http" ? ["http-check disable-on-404"] : []),
     ...carriers(cloud, entry).map((server, i) =>
       [
         `server ${server.name} ${server.addresses.management}:${frontend.port} check`,

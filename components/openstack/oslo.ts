@@ -1,5 +1,6 @@
 import { type ServiceName, service } from "../../catalogue";
 import { type Cloud, hostsWith } from "../../config";
+import { CHECK_AGENT } from "../ha/haproxy";
 import type { Host } from "../hosts/host";
 import { type IniSections, lines, MANAGED, secret } from "../render";
 import { memcachedServers } from "../shared/memcached";
@@ -154,9 +155,12 @@ export function uwsgiIni(app: Uwsgi): string {
       // What ps shows.
       `procname-prefix-spaced = ${app.name}`,
       "rem-header = Content-Length",
+      // HAProxy sends nobody more to a server that answers its check with 404; everybody else is served to the end.
+      `route-if-not = exists:${besideUnit(app.name, "drain")} last:`,
+      `route-user-agent = ^${CHECK_AGENT}$ break:404 Not Found`,
       `threads = ${app.threads}`,
       "thunder-lock = true",
-      `touch-chain-reload = ${reloadFile(app.name)}`,
+      `touch-chain-reload = ${besideUnit(app.name, "reload")}`,
       `uid = ${app.account}`,
       `wsgi-file = ${app.script}`,
       ...(app.options ?? []),
@@ -180,9 +184,12 @@ export function dropIn(name: string, command: string, ...options: readonly strin
   );
 }
 
-/** Whoever touches it has uWSGI begin its workers anew, one when the one before is ready. */
-function reloadFile(name: string): string {
-  return `/run/${name}.reload`;
+/**
+ * What a unit's uWSGI looks for. `reload`: whoever touches it has it begin its workers anew, one when the one before is
+ * ready. `drain`: as long as it is there, HAProxy takes the server for one that is about to go.
+ */
+function besideUnit(name: string, what: "drain" | "reload"): string {
+  return `/run/${name}.${what}`;
 }
 
 /** Debian's start script binds every address, and HAProxy needs the VIPs'. */
@@ -196,7 +203,7 @@ export function uwsgiDropIn(
     name,
     `/usr/bin/uwsgi_python3 --http-socket ${host.addresses.management}:${port} --ini ${ini}`,
     // Workers take the service's new configuration one after the other, so that somebody always answers.
-    `ExecReload=+/usr/bin/touch ${reloadFile(name)}`,
+    `ExecReload=+/usr/bin/touch ${besideUnit(name, "reload")}`,
   );
 }
 

@@ -35,7 +35,7 @@ asked() {
 set_aside() {
   awk -F, '
     $2 == "FRONTEND" && $18 != "OPEN" { print "enable frontend " $1 }
-    $2 != "FRONTEND" && $2 != "BACKEND" && $18 ~ /^(MAINT|DRAIN|NOLB)/ { print "set server " $1 "/" $2 " state ready" }' "$STEP_DIR/stat"
+    $2 != "FRONTEND" && $2 != "BACKEND" && $18 ~ /^(MAINT|DRAIN)/ { print "set server " $1 "/" $2 " state ready" }' "$STEP_DIR/stat"
 }
 put_back() { [[ -z $(admin "$1" | tr -d '[:space:]') ]] || fail "wanted haproxy to $1, found that it does not"; }
 

@@ -176,7 +176,8 @@ units_running() {
     }
     if ! systemctl is-active --quiet "$unit"; then
       down+=("$unit")
-    elif [[ ! -e $record || $(<"$record") != "$now" ]] || started_otherwise "$unit" "$record" "$@"; then
+    elif [[ ! -e $record || $(<"$record") != "$now" || -e $(uwsgi_drain "$unit") ]] || started_otherwise "$unit" "$record" "$@"; then
+      # Whoever is left out of HAProxy did not come back well the last time.
       old+=("$unit")
     fi
   done
@@ -186,6 +187,8 @@ units_running() {
   ((${#old[@]} == 0)) || change "restarted ${old[*]}" alone_in_cluster "$STEP_SERVICE" restart_units "${old[@]}"
   checking || for unit in "${units[@]}"; do remember_start "$STEP_STATE/started/$unit" "$now"; done
   checking || for unit in "${down[@]}"; do remember_uwsgi "$unit"; done
+  # One that did not come back well until here is not asked by anybody until this step has run well.
+  checking || for unit in "${down[@]}" "${old[@]}"; do in_haproxy "$unit"; done
 }
 
 # enable_units UNIT...: not reloaded for it, which takes half a second of CPU, and a unit's own state if it got another name
@@ -252,32 +255,64 @@ reload_units() {
 # restart_units UNIT...: one that can take its new configuration without letting go of its socket (uWSGI) does that, and
 # no request is refused.
 restart_units() {
-  local unit reload=() restart=()
+  local unit reload=() restart=() anew=()
   if declare -F healthy >/dev/null; then
     wait_for 60 "$STEP_SERVICE healthy on the other hosts before it restarts here" healthy
   fi
   for unit in "$@"; do
-    if [[ $(systemctl show --property NeedDaemonReload --value "$unit") == no &&
-    $(systemctl show --property ExecReload --value "$unit") == *".reload"* ]]; then
+    if [[ $(systemctl show --property NeedDaemonReload --value "$unit") == no && -n $(uwsgi_drain "$unit") ]]; then
       reload+=("$unit")
     else
       restart+=("$unit")
     fi
   done
+  for unit in "$@"; do
+    [[ -z $(uwsgi_drain "$unit") ]] || uwsgi_as_started "$unit" || anew+=("$unit")
+  done
+  ((${#anew[@]} == 0)) || out_of_haproxy "${anew[@]}"
   reload_units "$@"
   reload_uwsgi "${reload[@]}"
   ((${#restart[@]} == 0)) || systemctl restart "${restart[@]}" || wait_for 60 "${restart[*]} restarted" units_started "${restart[@]}"
   if declare -F ready >/dev/null; then wait_for 120 "$STEP_SERVICE ready after its restart" ready; fi
 }
 
+# out_of_haproxy UNIT...: from now on they answer its checks with 404, and nobody is sent to them any more. It has noticed
+# when it has asked once more.
+out_of_haproxy() {
+  local unit pace longest=0
+  for unit in "$@"; do
+    touch "$(uwsgi_drain "$unit")"
+    pace=$(check_pace "$(started_with "$unit" ExecStart 's/.* --http-socket [^ ]*:\([0-9]*\) .*/\1/p')")
+    longest=$((pace > longest ? pace : longest))
+  done
+  # Its check may come at the end of the pause, and is answered within a second; another host's HAProxy cannot be asked.
+  sleep "$((longest / 1000 + 1)).$(printf %03d $((longest % 1000)))"
+}
+
+in_haproxy() {
+  local drain
+  drain=$(uwsgi_drain "$1")
+  [[ -z $drain ]] || rm -f "$drain"
+}
+
+# check_pace PORT [FILE]: milliseconds between HAProxy's checks of it, by its configuration; 0 if it is not in there.
+check_pace() {
+  awk -v port=":$1" '
+    function pace() { return match($0, /[ ]inter [0-9]+ms/) ? substr($0, RSTART + 7, RLENGTH - 9) : "" }
+    $1 == "defaults" { common = 1 }
+    $1 == "listen" { common = 0; own = "" }
+    $1 == "default-server" && pace() != "" { if (common) usual = pace(); else own = pace() }
+    $1 == "server" && substr($3, length($3) - length(port) + 1) == port { found = own != "" ? own : usual }
+    END { print found + 0 }' "${2:-/etc/haproxy/haproxy.cfg}"
+}
+
 # reload_uwsgi UNIT...: their workers begin anew one after the other, so that there is always one that answers; all at once,
 # without letting go of the socket, where uWSGI's own file is another one.
 reload_uwsgi() {
-  local unit record since
+  local unit since
   since=$(date +%s)
   for unit in "$@"; do
-    record=$STEP_STATE/started/$unit.uwsgi
-    if [[ -e $record && $(<"$record") == "$(uwsgi_fingerprint "$unit")" ]]; then
+    if uwsgi_as_started "$unit"; then
       systemctl reload "$unit"
     else
       systemctl kill --kill-whom=main --signal=HUP "$unit"
@@ -289,9 +324,21 @@ reload_uwsgi() {
   done
 }
 
+# uwsgi_as_started UNIT: uWSGI itself was started with the file that is there now.
+uwsgi_as_started() {
+  local record=$STEP_STATE/started/$1.uwsgi
+  [[ -e $record && $(<"$record") == "$(uwsgi_fingerprint "$1")" ]]
+}
+
+# uwsgi_drain UNIT: while it is there, HAProxy is told not to send anybody.
+uwsgi_drain() { started_with "$1" ExecReload 's/.* \([^ ]*\)\.reload .*/\1.drain/p'; }
+
+# started_with UNIT PROPERTY EXPRESSION: what the expression finds in it.
+started_with() { systemctl show --property "$2" --value "$1" | sed -n "$3"; }
+
 uwsgi_fingerprint() {
   local file
-  file=$(systemctl show --property ExecStart --value "$1" | sed -n 's/.* --ini \([^ ;]*\).*/\1/p')
+  file=$(started_with "$1" ExecStart 's/.* --ini \([^ ;]*\).*/\1/p')
   [[ -z $file ]] || fingerprint "$file"
 }
 

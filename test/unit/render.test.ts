@@ -611,7 +611,9 @@ test("HAProxy offers each frontend of the catalogue on its VIPs, and asks it as 
         ...(observed ? ["observed"] : []),
         ...(costly ? ["costly"] : []),
         ...(has(`timeout tunnel ${haproxy.patientTimeout}`) ? ["patient"] : []),
-        ...(has(`http-check send meth GET uri ${check} hdr Host ${vips.public}`)
+        ...(has(
+          `http-check send meth GET uri ${check} hdr User-Agent haproxy-check hdr Host ${vips.public}`,
+        )
           ? ["by name"]
           : []),
       ].join(", ");
@@ -620,6 +622,8 @@ test("HAProxy offers each frontend of the catalogue on its VIPs, and asks it as 
         lines.filter((line) => line.startsWith("bind ")).length,
         said.match(/internal|public/g)!.length + (sent ? 1 : 0),
       );
+      // A database has no way to say that it is about to go.
+      t.is(has("http-check disable-on-404"), mode === "http", name);
       // An answer is waited for longer by what is asked less often, and by nothing else.
       t.is(has(`timeout check ${haproxy.observedCheckTimeout}`), observed, name);
       t.is(
