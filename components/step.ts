@@ -81,13 +81,14 @@ export interface StepArgs extends StepContent {
 const SCRIPTS = path.join(__dirname, "..", "scripts");
 /**
  * Seconds that the host gives a step. A bootstrap or start may wait for its turn in the cluster while the other
- * controllers do theirs: a service has 60 s to be healthy elsewhere before it restarts here, and 90 s to be ready.
+ * controllers do theirs: a service has 60 s to be healthy elsewhere before it restarts here, and 90 s to be ready. Seven
+ * services on five controllers restart one after the other, which takes 5 to 20 s each.
  */
 const DEFAULT_TIMEOUT: Readonly<Record<Stage, number>> = {
   install: 900,
   configure: 300,
   bootstrap: 600,
-  start: 600,
+  start: 1200,
   verify: 300,
 };
 /** Seconds for dialling and for what a run does around its script. */

@@ -151,7 +151,8 @@ fingerprint() {
 }
 
 # unit_running UNIT FILE...: enabled, active, and started since the last change of the files it reads. A first start
-# needs nothing; a restart is done alone in the cluster and only while `healthy` (a function of the script) says yes.
+# needs nothing; a restart is done alone in the cluster, whatever the service: so no more than one controller is busy with
+# that, and only while `healthy` (a function of the script) says yes.
 unit_running() {
   local unit=$1
   shift
@@ -184,7 +185,7 @@ units_running() {
   ((${#masked[@]} == 0)) || change "unmasked ${masked[*]}" systemctl unmask --quiet "${masked[@]}"
   ((${#off[@]} == 0)) || change "enabled ${off[*]}" enable_units "${off[@]}"
   ((${#down[@]} == 0)) || change "started ${down[*]}" start_units "${down[@]}"
-  ((${#old[@]} == 0)) || change "restarted ${old[*]}" alone_in_cluster "$STEP_SERVICE" restart_units "${old[@]}"
+  ((${#old[@]} == 0)) || change "restarted ${old[*]}" alone_in_cluster restart restart_units "${old[@]}"
   checking || for unit in "${units[@]}"; do remember_start "$STEP_STATE/started/$unit" "$now"; done
   checking || for unit in "${down[@]}"; do remember_uwsgi "$unit"; done
   # One that did not come back well until here is not asked by anybody until this step has run well.
@@ -403,31 +404,41 @@ LOCK_SECONDS=420
 lock_id() { printf 'openstack-ha-lock-%s' "${1//[^a-zA-Z0-9-]/-}"; }
 
 lock_take() {
-  local id value now end=$((SECONDS + LOCK_SECONDS + 30))
+  local id value now before='' begun=$SECONDS end pause
+  local own="$STEP_SERVICE on $STEP_HOST"
   id=$(lock_id "$1")
+  end=$((begun + LOCK_SECONDS + 30))
   while ((SECONDS < end)); do
     now=$(date +%s)
     value=$(cibadmin --query --xpath "//nvpair[@id='$id-holder']" 2>/dev/null | sed -n 's/.*value="\([^"]*\)".*/\1/p') || true
     if [[ -z $value ]] && cibadmin --create --scope crm_config --xml-text \
-      "<cluster_property_set id=\"$id\"><nvpair id=\"$id-holder\" name=\"$id\" value=\"$STEP_HOST $((now + LOCK_SECONDS))\"/></cluster_property_set>" \
+      "<cluster_property_set id=\"$id\"><nvpair id=\"$id-holder\" name=\"$id\" value=\"$own $((now + LOCK_SECONDS))\"/></cluster_property_set>" \
       >/dev/null 2>&1; then
       : >"$STEP_DIR/error"
       return 0
     fi
-    # Left by an earlier run on this very host (the runner allows one at a time), or by a holder that died.
-    if [[ ${value%% *} == "$STEP_HOST" ]] || { [[ -n $value ]] && ((now > ${value##* })); }; then
+    # Left by an earlier run of this very step (the runner allows one at a time), or by a holder that died.
+    if [[ ${value% *} == "$own" ]] || { [[ -n $value ]] && ((now > ${value##* })); }; then
       lock_drop "$1"
-    else
-      # The step's own time may end first: this is then its error.
-      lock_problem "$1" "${value%% *}" >"$STEP_DIR/error"
-      sleep 0.3
+      continue
     fi
+    # As long as turns are taken, this one's will come.
+    if [[ $value != "$before" ]]; then
+      before=$value
+      end=$((SECONDS + LOCK_SECONDS + 30))
+    fi
+    # The step's own time may end first: this is then its error.
+    lock_problem "$1" "${value% *}" >"$STEP_DIR/error"
+    # Asking costs a process; who has waited for long can wait for a second more.
+    pause=0.3
+    ((SECONDS - begun < 5)) || pause=1
+    sleep "$pause"
   done
-  fail "$(lock_problem "$1" "${value%% *}")"
+  fail "$(lock_problem "$1" "${value% *}")"
 }
 
 lock_problem() {
-  printf 'wanted the cluster lock %s, found it held by %s; wait for the step there to end\n' "$1" "${2:-an unknown node}"
+  printf 'wanted the cluster lock %s, found it held by %s; wait for the step there to end\n' "$1" "${2:-an unknown step}"
 }
 
 lock_drop() {

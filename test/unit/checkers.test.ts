@@ -741,7 +741,7 @@ checked("the lock cannot be made twice: Pacemaker refuses the second", (t) => {
   t.regex(image.read("/tmp/cib.xml"), /openstack-ha-lock-demo-holder/);
   t.regex(
     held("ctl2", "LOCK_SECONDS=-28\nlock_take demo\n").output,
-    /wanted the cluster lock demo, found it held by ctl1; wait for the step there to end/,
+    /wanted the cluster lock demo, found it held by demo on ctl1; wait for the step there to end/,
   );
   t.is(held("ctl1", "lock_take demo; lock_drop demo").output, "unchanged\n");
   t.notRegex(image.read("/tmp/cib.xml"), /openstack-ha-lock/);

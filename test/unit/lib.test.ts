@@ -73,11 +73,11 @@ const on = (r: Room, host: string, script: string, content: StepDocument = {}): 
   step({ ...content, step: { host, ...content.step }, script: r.usePrograms + script });
 
 /** As lib.sh writes it into the cluster's configuration. */
-function leaveLock(cluster: Room, name: string, host: string, until: number): void {
+function leaveLock(cluster: Room, name: string, holder: string, until: number): void {
   const id = `openstack-ha-lock-${name}`;
   cluster.write(
     `cib/${id}`,
-    `<cluster_property_set id="${id}"><nvpair id="${id}-holder" name="${id}" value="${host} ${until}"/></cluster_property_set>`,
+    `<cluster_property_set id="${id}"><nvpair id="${id}-holder" name="${id}" value="${holder} ${until}"/></cluster_property_set>`,
   );
 }
 
@@ -118,7 +118,7 @@ alone_in_cluster demo work
 
 serial("locks of different names do not wait for each other", async (t) => {
   const cluster = clusterHost(t);
-  leaveLock(cluster, "other", "ctl9", now() + 1000);
+  leaveLock(cluster, "other", "demo on ctl9", now() + 1000);
   t.deepEqual(
     said(await cluster.apply(on(cluster, "ctl1", "alone_in_cluster demo changed done\n"))),
     fine("changed: done"),
@@ -143,17 +143,38 @@ for (const [what, work, line] of [
 
 serial("a lock that an earlier run of the same host left is taken over at once", async (t) => {
   const r = clusterHost(t);
-  leaveLock(r, "demo", "ctl1", now() + 1000);
+  leaveLock(r, "demo", "demo on ctl1", now() + 1000);
   const outcome = await r.apply(on(r, "ctl1", "alone_in_cluster demo changed done\n"));
   t.deepEqual(said(outcome), fine("changed: done"));
   // It would be waited for as long as it may be held, 420 s, on however busy a machine.
   t.true(outcome.milliseconds < 120_000);
 });
 
+serial("a lock that another step of the same host holds is waited for", async (t) => {
+  const r = clusterHost(t);
+  const until = now() + 3;
+  leaveLock(r, "demo", "other on ctl1", until);
+  const { status, said: line } = said(
+    await r.apply(on(r, "ctl1", "alone_in_cluster demo eval 'changed \"at $(date +%s)\"'\n")),
+  );
+  t.is(status, 0, line);
+  t.true(Number(/at (\d+)/.exec(line)![1]) > until, line);
+});
+
+serial("whoever waits for the lock while others take turns waits on", async (t) => {
+  const r = clusterHost(t);
+  leaveLock(r, "demo", "demo on ctl2", now() + 1000);
+  // Two turns of four seconds, where one may last for six.
+  const lock = r.at("cib/openstack-ha-lock-demo");
+  const others = `{ sleep 4; sed -i 's/ctl2/ctl3/' ${lock}; sleep 4; rm ${lock}; } &\n`;
+  const script = `${others}LOCK_SECONDS=-24\nalone_in_cluster demo changed done\n`;
+  t.deepEqual(said(await r.apply(on(r, "ctl1", script))), fine("changed: done"));
+});
+
 serial("a lock whose holder died is taken over when it has expired, and not before", async (t) => {
   const r = clusterHost(t);
   const expiry = now() + 3;
-  leaveLock(r, "demo", "ctl2", expiry);
+  leaveLock(r, "demo", "demo on ctl2", expiry);
   const outcome = await r.apply(
     on(r, "ctl1", "alone_in_cluster demo eval 'changed \"at $(date +%s)\"'\n"),
   );
@@ -164,33 +185,33 @@ serial("a lock whose holder died is taken over when it has expired, and not befo
 
 serial("a lock that stays held is an error that names the holder", async (t) => {
   const r = clusterHost(t);
-  leaveLock(r, "demo", "ctl2", now() + 1000);
+  leaveLock(r, "demo", "demo on ctl2", now() + 1000);
   // It is waited for longer than it can be held; here for two seconds.
   const script = "LOCK_SECONDS=-28\nalone_in_cluster demo changed done\n";
   const { status, said: line } = said(await r.apply(on(r, "ctl1", script)));
   t.is(status, 1);
   t.regex(
     line,
-    /: wanted the cluster lock demo, found it held by ctl2; wait for the step there to end; log: /,
+    /: wanted the cluster lock demo, found it held by demo on ctl2; wait for the step there to end; log: /,
   );
   t.deepEqual(fs.readdirSync(r.at("cib")), ["openstack-ha-lock-demo"], "it stays its holder's");
 });
 
 serial("a step whose time ends while it waits for the lock says who holds it", async (t) => {
   const r = clusterHost(t);
-  leaveLock(r, "demo", "ctl2", now() + 1000);
+  leaveLock(r, "demo", "demo on ctl2", now() + 1000);
   const document = on(r, "ctl1", "alone_in_cluster demo changed done\n", { step: { timeout: 1 } });
   const { status, said: line } = said(await r.apply(document));
   t.is(status, 1);
   t.regex(
     line,
-    /not done after 1 s \(wanted the cluster lock demo, found it held by ctl2; wait for the step there to end\)/,
+    /not done after 1 s \(wanted the cluster lock demo, found it held by demo on ctl2; wait for the step there to end\)/,
   );
 });
 
 serial("a lock that was waited for is no error of what is done under it", async (t) => {
   const r = clusterHost(t);
-  leaveLock(r, "demo", "ctl2", now() + 1);
+  leaveLock(r, "demo", "demo on ctl2", now() + 1);
   const script = "alone_in_cluster demo changed done\necho it broke\nfalse\n";
   const { status, said: line } = said(await r.apply(on(r, "ctl1", script)));
   t.is(status, 1);
@@ -343,7 +364,12 @@ ready() { echo ready >>${r.at("host/calls")}; }
     t.deepEqual(calls(r), [], "a check takes no lock and restarts nothing");
 
     t.deepEqual(said(await r.apply(UNIT(r, hooks))), fine("changed: restarted demo.service"));
-    t.deepEqual(calls(r), ["healthy", "openstack-ha-lock-demo", "restart demo.service", "ready"]);
+    t.deepEqual(calls(r), [
+      "healthy",
+      "openstack-ha-lock-restart",
+      "restart demo.service",
+      "ready",
+    ]);
     t.deepEqual(said(await r.apply(UNIT(r, hooks))), fine("unchanged"));
     t.deepEqual(calls(r), []);
   },
@@ -530,7 +556,7 @@ ready() { echo ready >>${r.at("host/calls")}; }
     fine("changed: restarted a.service b.service c.service"),
   );
   t.deepEqual(calls(r), [
-    "openstack-ha-lock-demo",
+    "openstack-ha-lock-restart",
     "kill b.service (drained)",
     "restart a.service c.service (drained)",
     "ready",
