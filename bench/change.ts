@@ -102,10 +102,7 @@ async function apply(lab: Lab, what: string, table: Table): Promise<void> {
     `${worst} ${seconds(gap)} s`,
     `${seconds(well)} s`,
   );
-  for (const kind of watch.kinds)
-    for (const { ok, start: at, detail } of watch.samples(kind))
-      if (!ok && at >= event && at <= end)
-        console.log(`    failed after ${seconds(at - event)} s: ${kind}, ${detail}`);
+  for (const line of watch.failed(event, end)) console.log(line);
   console.log(steps.map((step) => `    ${step}`).join("\n"));
 }
 

@@ -251,6 +251,7 @@ async function apply(story: Story, what: string, stays: Guest): Promise<void> {
     `${worst} ${seconds(gap)} s`,
     `${seconds(well)} s`,
   );
+  for (const line of watch.failed(event, end)) console.log(line);
   console.log(said.trimEnd().replace(/^ {2}/gm, "    "));
 }
 

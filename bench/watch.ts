@@ -2,7 +2,16 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import * as readline from "node:readline";
 import { type Guest, Guests } from "../tools/guests";
 import { eventually } from "../tools/openstack";
-import { adminApi, GetClient, issueToken, type Lab, type Sample, sleep, TokenClient } from "./lib";
+import {
+  adminApi,
+  GetClient,
+  issueToken,
+  type Lab,
+  type Sample,
+  seconds,
+  sleep,
+  TokenClient,
+} from "./lib";
 
 /** What users of a cloud do all the time, watched: tokens, lists of the APIs, packets to a guest, writes in it. */
 
@@ -67,6 +76,18 @@ export class Watch {
     return this.watchers.get(kind)?.samples ?? [];
   }
 
+  /** A line for each request that failed in a time, and when that was since the event and by the clock. */
+  failed(event: number, end: number): string[] {
+    return this.kinds.flatMap((kind) =>
+      this.samples(kind)
+        .filter(({ ok, start }) => !ok && start >= event && start <= end)
+        .map(
+          ({ start, end: until, detail }) =>
+            `    failed after ${seconds(start - event)} s (${clock(start)}, for ${seconds(until - start)} s): ${kind}, ${detail}`,
+        ),
+    );
+  }
+
   /** How often the session into the guest was lost. */
   get reconnects(): number {
     const disk = this.watchers.get("disk");
@@ -76,6 +97,11 @@ export class Watch {
   async stop(): Promise<void> {
     await Promise.all([...this.watchers.values()].map((watcher) => watcher.stop()));
   }
+}
+
+/** As the hosts' logs have it. */
+function clock(at: number): string {
+  return new Date(at).toISOString().slice(11, 23);
 }
 
 /** Kinds that a watch with a guest has. */
