@@ -2,7 +2,7 @@
 # cinder, bootstrap: database and schema, once for the whole cluster, on whichever controller comes first.
 
 bootstrap_cinder() {
-  as cinder cinder-manage db sync ||
+  again as cinder cinder-manage db sync ||
     fail "wanted Cinder's schema, found that cinder-manage fails; see the log"
 }
 

@@ -2,7 +2,7 @@
 # glance, bootstrap: database and schema, once for the whole cluster, on whichever controller comes first.
 
 bootstrap_glance() {
-  as glance glance-manage db_sync ||
+  again as glance glance-manage db_sync ||
     fail "wanted Glance's schema, found that glance-manage fails; see the log"
 }
 

@@ -2,7 +2,7 @@
 # horizon, bootstrap: the database of its sessions, once for the whole cluster, on whichever controller comes first.
 
 bootstrap_horizon() {
-  as www-data python3 /usr/share/openstack-dashboard/manage.py migrate --noinput ||
+  again as www-data python3 /usr/share/openstack-dashboard/manage.py migrate --noinput ||
     fail "wanted Horizon's tables, found that manage.py migrate fails; see the log"
 }
 

@@ -4,7 +4,7 @@
 # others find it done.
 
 bootstrap_keystone() {
-  keystone-manage db_sync || fail "wanted Keystone's schema, found that keystone-manage db_sync fails; see the log"
+  again keystone-manage db_sync || fail "wanted Keystone's schema, found that keystone-manage db_sync fails; see the log"
   # By its environment: an argument would show in the process list.
   OS_BOOTSTRAP_PASSWORD=$(secret keystone-admin) again keystone-manage bootstrap \
     --bootstrap-username admin \

@@ -471,7 +471,9 @@ sql() { mariadb --batch --skip-column-names --skip-print-query-on-error --connec
 
 # again COMMAND...: one that writes to the database and may be run twice. Galera takes back (1213) what collides with a change
 # of a schema that comes from another host, and leaves it to the client to make it again. So it is where the connection was
-# lost or silent for too long (2006, 2013): all of them wait while a schema changes, and on a busy machine that takes its time.
+# lost or silent for too long (2006, 2013) and where the wait for what others have written took too long (1205): all of them
+# wait while a schema changes, and on a busy machine that takes its time. What asks through the virtual IP may meet a member
+# that has not got the new database or account yet (1044, 1045, 1049).
 again() {
   local said=$STEP_DIR/again
   for _ in {1..10}; do
@@ -479,7 +481,7 @@ again() {
       cat "$said"
       return
     fi
-    grep -qE 'ERROR (1213|2006|2013) |\((1213|2006|2013), ' "$said" || break
+    grep -qE 'ERROR (1205|1213|2006|2013) |\((1044|1045|1049|1205|1213|2006|2013), ' "$said" || break
     sleep "0.$((RANDOM % 9 + 1))"
   done
   cat "$said" >&2
@@ -493,6 +495,14 @@ sql_again() {
   again sql_statements
 }
 sql_statements() { sql <<<"$statements"; }
+
+# sql_latest: a question on stdin whose answer decides something. It waits until this host has all that any member has
+# committed: what the last holder of a lock has written may not have arrived here, if the machine is busy.
+sql_latest() {
+  local statements
+  statements="SET SESSION wsrep_sync_wait = 1; $(cat)"
+  again sql_statements
+}
 
 # database_ready NAME SECRET [DATABASE...]: an account with the password of the plan, and its databases; without any, the
 # one of the same name.
@@ -514,8 +524,8 @@ ensure_database() {
     fail "wanted to see the database of $account, found that MariaDB does not answer on $STEP_HOST"
   for name in "$@"; do
     grants+="GRANT ALL ON \`$name\`.* TO '$account'@'%';"
-    if [[ $(sql <<<"SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = '$name'") != 1 ]]; then
-      change "database $name" sql_again <<<"CREATE DATABASE \`$name\` CHARACTER SET utf8mb4"
+    if [[ $(sql_latest <<<"SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = '$name'") != 1 ]]; then
+      change "database $name" sql_again <<<"CREATE DATABASE IF NOT EXISTS \`$name\` CHARACTER SET utf8mb4"
     fi
   done
   for name in "$@"; do
@@ -612,7 +622,10 @@ BEGUN=begun
 ensure_bootstrapped() {
   local fingerprint=$1 function=$2 found name
   shift 2
-  found=$(sql 2>/dev/null <<<"SELECT fingerprint FROM openstack_ha.bootstraps WHERE service = '$STEP_SERVICE'") || true
+  found=$(sql_latest 2>"$STEP_DIR/asked" <<<"SELECT fingerprint FROM openstack_ha.bootstraps WHERE service = '$STEP_SERVICE'") ||
+    # Neither database nor table: nobody has begun. Anything else is no answer, and what follows may empty a database.
+    grep -qE '^ERROR (1049|1146) ' "$STEP_DIR/asked" ||
+    fail "wanted to know whether $STEP_SERVICE is bootstrapped, found that MariaDB on $STEP_HOST does not say: $(tail -n 1 "$STEP_DIR/asked")"
   [[ $found != "$fingerprint" ]] || return 0
   if ! checking; then
     case $found in

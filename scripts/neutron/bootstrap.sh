@@ -4,7 +4,7 @@
 bootstrap_neutron() {
   local file options=()
   while read -r file; do options+=(--config-file "$file"); done < <(param config)
-  as neutron neutron-db-manage "${options[@]}" upgrade heads ||
+  again as neutron neutron-db-manage "${options[@]}" upgrade heads ||
     fail "wanted Neutron's schema, found that neutron-db-manage fails; see the log"
 }
 

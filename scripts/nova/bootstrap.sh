@@ -15,19 +15,19 @@ transport() {
 
 cell1() {
   local uuid options=(--name cell1 --database_connection "$DATABASE" --transport-url "$(transport)")
-  uuid=$(sql --database=nova_api <<<"SELECT uuid FROM cell_mappings WHERE name = 'cell1'")
+  uuid=$(sql_latest <<<"SELECT uuid FROM nova_api.cell_mappings WHERE name = 'cell1'")
   if [[ -z $uuid ]]; then
-    as nova nova-manage cell_v2 create_cell "${options[@]}"
+    again as nova nova-manage cell_v2 create_cell "${options[@]}"
   else
-    as nova nova-manage cell_v2 update_cell --cell_uuid "$uuid" "${options[@]}"
+    again as nova nova-manage cell_v2 update_cell --cell_uuid "$uuid" "${options[@]}"
   fi
 }
 
 bootstrap_nova() {
-  as nova nova-manage api_db sync || fail "wanted Nova's API schema, found that nova-manage api_db sync fails; see the log"
-  as nova nova-manage cell_v2 map_cell0 --database_connection "${DATABASE/\{path\}/nova_cell0}" ||
+  again as nova nova-manage api_db sync || fail "wanted Nova's API schema, found that nova-manage api_db sync fails; see the log"
+  again as nova nova-manage cell_v2 map_cell0 --database_connection "${DATABASE/\{path\}/nova_cell0}" ||
     fail "wanted cell0, found that nova-manage cell_v2 map_cell0 fails; see the log"
-  as nova nova-manage db sync || fail "wanted Nova's schema, found that nova-manage db sync fails; see the log"
+  again as nova nova-manage db sync || fail "wanted Nova's schema, found that nova-manage db sync fails; see the log"
   cell1 || fail "wanted the cell cell1, found that nova-manage cell_v2 fails; see the log"
 }
 

@@ -2,7 +2,7 @@
 # placement, bootstrap: database and schema, once for the whole cluster, on whichever controller comes first.
 
 bootstrap_placement() {
-  as placement placement-manage db sync ||
+  again as placement placement-manage db sync ||
     fail "wanted Placement's schema, found that placement-manage fails; see the log"
 }
 

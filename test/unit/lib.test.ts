@@ -973,12 +973,13 @@ case $1 in
 esac
 sql=$(cat)
 echo "$sql" >>${r.at("host/sql")}
+sql=\${sql#"SET SESSION wsrep_sync_wait = 1; "}
 case $sql in
 "SELECT COUNT(*) FROM information_schema.schemata"*)
   name=\${sql##*= ?} && name=\${name%?}
   [[ -e ${r.at("databases")}/$name ]] && echo 1 || echo 0
   ;;
-"CREATE DATABASE"*)
+"CREATE DATABASE IF NOT EXISTS"*)
   name=\${sql#*\\\`} && touch "${r.at("databases")}/\${name%%\\\`*}"
   ;;
 "CREATE USER"*)
@@ -1068,8 +1069,9 @@ function database(r: Room): Room {
   r.program(
     "mariadb",
     `sql=$(cat)
+[[ ! -e ${r.at("host/silent")} ]] || { cat ${r.at("host/silent")} >&2; exit 1; }
 case $sql in
-SELECT*) cat ${r.at("host/record")} 2>/dev/null ;;
+"SET SESSION wsrep_sync_wait = 1; SELECT"*) cat ${r.at("host/record")} 2>/dev/null ;;
 *REPLACE*) sed -n "s/.*REPLACE.*, '\\(.*\\)')/\\1/p" <<<"$sql" >${r.at("host/record")} ;;
 esac
 true
@@ -1093,6 +1095,22 @@ serial(
     t.deepEqual(fs.readdirSync(r.at("cib")), []);
   },
 );
+
+serial("what is done once is not begun anew because the database does not say", async (t) => {
+  const r = database(clusterHost(t));
+  const document = on(r, "ctl1", `work() { touch ${r.at("host/ran")}; }\nbootstrapped a work\n`);
+  r.write("host/silent", "ERROR 1047 (08S01) at line 1: WSREP has not yet prepared node\n");
+  const { status, said: text } = said(await r.apply(document));
+  t.is(status, 1);
+  t.regex(
+    text,
+    /wanted to know whether demo is bootstrapped, found that MariaDB on ctl1 does not say: ERROR 1047 /,
+  );
+  t.false(fs.existsSync(r.at("host/ran")));
+  fs.rmSync(r.at("host/silent"));
+  t.deepEqual(said(await r.apply(document)), fine("changed: bootstrapped demo"));
+  t.true(fs.existsSync(r.at("host/ran")));
+});
 
 /** A database that takes statements back so many times, as Galera does with what collides. */
 function colliding(r: Room, times: number): Room {
