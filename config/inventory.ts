@@ -45,7 +45,22 @@ export function checkInventory(candidate: Candidate, report: Report): void {
     checkPorts(host, settings.inventory, told, report);
     checkDisks(host, report);
   }
+  checkDomains(candidate, report);
   checkDoubles(candidate, report);
+}
+
+/** Who names no failure domain is one of its own, which is not so if it stands in a rack with others that name theirs. */
+function checkDomains({ hosts }: Candidate, report: Report): void {
+  const named = hosts.filter(({ failureDomain }) => failureDomain !== undefined);
+  if (named.length === 0) return;
+  for (const { index, name, failureDomain } of hosts) {
+    if (failureDomain === undefined)
+      report(
+        `hosts[${index}].failureDomain`,
+        `${name} has none, and ${named.length} of ${hosts.length} hosts have one: where it stands decides what is lost with a rack`,
+        "name its rack too, or take it from all hosts",
+      );
+  }
 }
 
 function refuseMachines({ settings, hosts }: Candidate, backend: string, report: Report): void {

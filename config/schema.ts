@@ -722,7 +722,7 @@ const workers = z
     apiThreads: integer(
       1,
       64,
-      "Threads of each process of the Placement and Block Storage APIs. Default 4. Compute and Network have one, as Debian ships them: they are not made for more.",
+      "Threads of each process of the Placement and Block Storage APIs and of Nova's metadata. Default 4. Compute and Network have one, as Debian ships them: they are not made for more.",
     ).default(4),
     rpc: integer(
       1,

@@ -89,6 +89,13 @@ export function hostLife(
         : `${host.name} is in service again, and gets new guests; those that it had stay where they are`,
     );
   }
+  for (const { id, name } of hosts) {
+    const former = before.get(name)?.id ?? id;
+    if (id !== former)
+      refusals.push(
+        `hosts: ${name} has id ${id}, and was deployed with ${former}: its addresses and its place in Corosync come from that; put it back`,
+      );
+  }
   for (const host of hosts) {
     const former = before.get(host.name)?.roles ?? host.roles;
     const less = former.filter((role) => !host.roles.includes(role));
@@ -135,6 +142,10 @@ export function hostLife(
       parts.push(
         `data: the copies on its disks are made again from those on ${others(host, "storage")}`,
       );
+    if (host.roles.includes("network"))
+      parts.push(
+        `gateways: floating addresses and routers are carried by ${others(host, "network") || "no host"} until it is back`,
+      );
     if (host.roles.includes("compute"))
       parts.push("guests that Nova has on it start there again when it is back");
     lines.push(parts.join("; "));
@@ -154,6 +165,13 @@ export function hostLife(
   if (rebuilt.filter(isCounted).length > 0 && changing.length > 1)
     refusals.push(
       `${changing.join(" and ")} would begin at the same time, and with them go a majority, or copies of data; do one, wait for all well, then the next`,
+    );
+  const gateways = hosts.filter(
+    ({ roles, state }) => roles.includes("network") && state === "active",
+  );
+  if (gateways.length > 1 && gateways.every((host) => rebuilt.includes(host)))
+    refusals.push(
+      `${gateways.map(({ name }) => name).join(" and ")} are all hosts with the role network, and no guest would be reached from outside until one is back; do one, wait for all well, then the next`,
     );
   return { lines, refusals, rebuilt };
 }

@@ -33,7 +33,7 @@ export function checkPair(cloud: Cloud, key: string | undefined): void {
     {
       path: "tls.certificate",
       what: "it is another key's than this stack's",
-      fix: "have one made for the stack's key, `npm run certificate`, or set the secret tlsPrivateKey to the key that it is for",
+      fix: `have one made for the stack's key, \`STACK=${cloud.stack} npm run certificate -- --request\`, or set the secret tlsPrivateKey to the key that it is for`,
     },
   ]);
 }

@@ -13,6 +13,8 @@ export function hostOfMember(name: string): string {
 
 /** What the state says of a host. */
 export interface MemberRecord {
+  /** Its number; a state of an earlier version has none. */
+  readonly id?: number;
   readonly roles: Host["roles"];
   readonly rebuild: number;
   readonly state: Host["state"];
@@ -36,7 +38,7 @@ export class Member extends pulumi.ComponentResource {
         protect: !drained,
       },
     );
-    const { roles, rebuild, state } = host;
-    this.registerOutputs({ roles, rebuild, state } satisfies MemberRecord);
+    const { id, roles, rebuild, state } = host;
+    this.registerOutputs({ id, roles, rebuild, state } satisfies MemberRecord);
   }
 }

@@ -2,7 +2,7 @@ import test from "ava";
 import { parseCloud, type Cloud } from "../../config";
 import { hostLife, knownHosts, type KnownHost } from "../../tools/host-life";
 import type { StateResource } from "../../tools/stack";
-import { project, set, type Options } from "../fixtures/config/fixtures";
+import { project, readStackFile, set, type Options } from "../fixtures/config/fixtures";
 import { development } from "./support/clouds";
 import { planOf, stepsOf } from "./support/plan";
 
@@ -16,7 +16,8 @@ function changed(change: (options: Options) => void): Options {
 
 const cloudOf = (options: Options): Cloud => parseCloud(options, { project, stack: "dev" });
 const dev = cloudOf(development.options);
-const known: readonly KnownHost[] = dev.hosts.map(({ name, roles, rebuild, state }) => ({
+const known: readonly KnownHost[] = dev.hosts.map(({ id, name, roles, rebuild, state }) => ({
+  id,
   name,
   roles,
   rebuild,
@@ -27,6 +28,41 @@ const without = (name: string): Options =>
   changed((options) => {
     options.hosts = (options.hosts as { name: string }[]).filter((host) => host.name !== name);
   });
+
+test("another number of a host that is deployed is refused; a state that knows none is not", (t) => {
+  const { refusals } = hostLife(
+    known.map((host) => (host.name === "cmp1" ? { ...host, id: 31 } : host)),
+    dev,
+  );
+  t.is(refusals.length, 1);
+  t.regex(refusals[0]!, /^hosts: cmp1 has id 21, and was deployed with 31: .*; put it back$/);
+  const earlier = known.map(({ id: _, ...host }): KnownHost => host);
+  t.deepEqual(hostLife(earlier, dev).refusals, []);
+});
+
+test("all gateways at once are refused, and one is told with who carries its addresses", (t) => {
+  const apart = parseCloud(readStackFile("Pulumi.segregated.yaml"), {
+    project,
+    stack: "segregated",
+  });
+  const before = apart.hosts.map(({ id, name, roles, state }): KnownHost => ({
+    id,
+    name,
+    roles,
+    state,
+    rebuild: 0,
+  }));
+  const rebuild = (...names: string[]): Cloud => ({
+    ...apart,
+    hosts: apart.hosts.map((host) => ({ ...host, rebuild: names.includes(host.name) ? 1 : 0 })),
+  });
+  const one = hostLife(before, rebuild("net1"));
+  t.deepEqual(one.refusals, []);
+  t.regex(one.lines.join(), /gateways: floating addresses and routers are carried by net2 until/);
+  const { refusals } = hostLife(before, rebuild("net1", "net2"));
+  t.is(refusals.length, 1);
+  t.regex(refusals[0]!, /^net1 and net2 are all hosts with the role network, /);
+});
 
 test("the same hosts are nothing to tell, and neither is a stack that was never deployed", (t) => {
   t.deepEqual(hostLife(known, dev), { lines: [], refusals: [], rebuilt: [] });
@@ -106,7 +142,8 @@ test("one controller begins anew: what is left is told; two at once are refused,
   t.deepEqual(lines, [
     "ctl2 begins anew: what is on its disks is given up; " +
       "quorum: until it has joined again, 2 of 3 controllers are left (ctl1, ctl3), and the loss of one more stops the cloud; " +
-      "data: the copies on its disks are made again from those on ctl1, ctl3",
+      "data: the copies on its disks are made again from those on ctl1, ctl3; " +
+      "gateways: floating addresses and routers are carried by ctl1, ctl3 until it is back",
   ]);
   set(one, "hosts[2].rebuild", 2);
   t.regex(

@@ -191,6 +191,24 @@ const BROKEN: Readonly<Record<string, Broken>> = {
       ["cmp1", "ssh", "openstack-ha:hosts[8].ssh.address", /nothing answers at 10\.20\.0\.21/],
     ],
   },
+  "all hosts are down": {
+    spoil: (f) => {
+      for (const name of Object.keys(f.hosts)) unreached(f, name, "down");
+      f.bmcs = {};
+    },
+    expect: [
+      ...cloud.hosts.map(
+        ({ name }) =>
+          [name, "ssh", keys(`hosts[${name}].ssh.address`), /nothing answers at /] as const,
+      ),
+      [
+        undefined,
+        "ssh",
+        "openstack-ha:inventory.ssh.bastion",
+        /none of the 12 hosts answers from this machine/,
+      ],
+    ],
+  },
   "another host key": {
     spoil: (f) => {
       unreached(f, "cmp1", "host-key", { offered: "SHA256:abc" });

@@ -89,6 +89,7 @@ export function judge(cloud: Cloud, facts: Facts, keyOf: KeyOf): Finding[] {
       judgeUnreached(cloud, host, answer, add, key);
     }
   }
+  judgeWay(cloud, facts, adder(), keyOf);
   for (const each of known) {
     judgeSystem(cloud, each, keyOf);
     judgeStorage(cloud, each);
@@ -103,6 +104,23 @@ export function judge(cloud: Cloud, facts: Facts, keyOf: KeyOf): Finding[] {
   judgePaths(cloud, known, adder, keyOf);
   judgeBmcs(cloud, facts, known, adder, keyOf);
   return findings;
+}
+
+/** Hosts are rarely all down at once: then it is the way to them. */
+function judgeWay(cloud: Cloud, { hosts }: Facts, add: Add, keyOf: KeyOf): void {
+  const silent = cloud.hosts.filter(({ name }) => {
+    const answer = hosts[name];
+    return answer !== undefined && !isReached(answer) && answer.problem === "down";
+  });
+  if (silent.length < 2 || silent.length < cloud.hosts.length) return;
+  const { bastion } = cloud.inventory;
+  const subnet = cloud.networks.management.cidr;
+  add(
+    "ssh",
+    keyOf("inventory.ssh.bastion"),
+    `none of the ${silent.length} hosts answers ${bastion ? `behind ${bastion.address}` : "from this machine"}`,
+    `see first whether ${bastion ? "it" : "this machine"} has a route to ${subnet}${bastion ? "" : ", or name a bastion"}`,
+  );
 }
 
 // ---- One host by itself -----------------------------------------------------------------------------------------

@@ -155,7 +155,7 @@ function dangers(events: readonly Event[], changes: readonly Change[], detail: D
           .trim(),
       ),
     ].join("\n"),
-    "What has the same number may happen at the same time.",
+    "What has the same number may happen at the same time; of all that happens *one after the other*, one host's at a time.",
   ].join("\n\n");
 }
 
