@@ -1,10 +1,21 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { isWhole } from "../catalogue";
+import type { Cloud } from "../config";
 import { Guests } from "./guests";
+import { onHost } from "./hosts";
 import { OpenStack } from "./openstack";
 import { program } from "./program";
 import { cloudFolder, stackCloud, stackName, stackOutputs } from "./stack";
+
+/** What decides whether a guest gets an address: its port with its options, on each member; and who claimed it. */
+const NORTHBOUND = ["Logical_Switch_Port", "DHCP_Options"]
+  .map(
+    (table) =>
+      `ovn-nbctl --timeout 20 --no-leader-only --db unix:/run/ovn/ovnnb_db.sock list ${table}`,
+  )
+  .join("; ");
+const CHASSIS = "tail -n 60 /var/log/ovn/ovn-controller.log; ovs-vsctl show";
 
 /** An emulated guest on a busy machine takes a minute and a half. */
 const REACHED_SECONDS = 240;
@@ -51,9 +62,10 @@ async function main(): Promise<void> {
     const failed = answers.flat();
     if (failed.length) {
       const file = path.join(cloudFolder(stack), "first-server.txt");
-      fs.writeFileSync(file, await guests.evidence(), { mode: 0o600 });
+      const said = [await guests.evidence(), ...(await networkSaid(stack, cloud))];
+      fs.writeFileSync(file, said.join("\n"), { mode: 0o600 });
       throw new Error(
-        `${failed.join("; ")} (${failed.length} of 2); where their ports are and their consoles: ${file}; to try it again: npm run first-server`,
+        `${failed.join("; ")} (${failed.length} of 2); where their ports are, what OVN knows of them and their consoles: ${file}; to try it again: npm run first-server`,
       );
     }
     say("both answer to ping and ssh from outside");
@@ -79,6 +91,20 @@ async function main(): Promise<void> {
     guests.close();
   }
   say("all removed again");
+}
+
+function networkSaid(stack: string, cloud: Cloud): Promise<string[]> {
+  const asked = cloud.hosts.flatMap((host) => [
+    ...(host.roles.includes("controller") ? [{ host, command: NORTHBOUND }] : []),
+    ...(host.roles.includes("compute") ? [{ host, command: CHASSIS }] : []),
+  ]);
+  return Promise.all(
+    asked.map(async ({ host, command }) => {
+      const script = `sh -c '${command}'`;
+      const said = await onHost(stack, host, script, { limitSeconds: 60 }).catch(String);
+      return `== ${host.name}: ${command}\n${said}`;
+    }),
+  );
 }
 
 program(main);

@@ -6,6 +6,7 @@ import { openLab, ROOT, untilHealthy } from "../../bench/lib";
 import { Scratch } from "../../bench/scratch";
 import type { Finding } from "../../tools/precheck/judge";
 import { withoutSecrets } from "../../tools/report/room";
+import { cloudFolder } from "../../tools/stack";
 import { type Options, stackFileText } from "../fixtures/config/fixtures";
 import { SEED } from "../engine/support/engine";
 import { machineState, type Residue } from "../lab/support/machine";
@@ -168,7 +169,11 @@ test.serial(
   "servers are reached at floating addresses, and keep what they write to a volume",
   async (t) => {
     t.timeout(20 * 60_000);
-    t.is(await tool("tools/first-server.ts"), 0);
+    const status = await tool("tools/first-server.ts");
+    // What it found goes with the cloud.
+    const evidence = path.join(cloudFolder(METAL), "first-server.txt");
+    if (status !== 0 && fs.existsSync(evidence)) t.log(fs.readFileSync(evidence, "utf8"));
+    t.is(status, 0);
   },
 );
 
