@@ -95,6 +95,8 @@ export async function startSshd(folder: string, options: SshServerOptions): Prom
     "PermitRootLogin yes",
     "PrintMotd no",
     "MaxStartups 200",
+    // A shell that is not the first reads no .bashrc, which may print what is not the command's.
+    "SetEnv SHLVL=2",
     "AcceptEnv GREETING PULUMI_COMMAND_STDOUT PULUMI_COMMAND_STDERR",
     "Subsystem sftp internal-sftp",
     ...(options.config ?? []),
