@@ -48,7 +48,7 @@ export interface StepContent {
   readonly script?: string;
   /** The service's check, for the script to end with; status and drift use it too. Path below scripts/. */
   readonly verify?: string | undefined;
-  /** Seconds that the host gives it. Default 900 to install, 600 to bootstrap or start, 300 for the rest. */
+  /** Seconds that the host gives it. Default 900 to install, 600 to bootstrap, 1200 to start, 300 for the rest. */
   readonly timeout?: number;
 }
 
@@ -80,15 +80,17 @@ export interface StepArgs extends StepContent {
 
 const SCRIPTS = path.join(__dirname, "..", "scripts");
 /**
- * Seconds that the host gives a step. A bootstrap or start may wait for its turn in the cluster while the other
- * controllers do theirs: a service has 60 s to be healthy elsewhere before it restarts here, and 90 s to be ready. Seven
- * services on five controllers restart one after the other, which takes 5 to 20 s each.
+ * Seconds for a step that may wait for its turn while the other hosts take theirs: a service has 60 s to be healthy elsewhere
+ * before it restarts here, and 90 s to be ready. Seven services on five controllers restart one after the other, which takes
+ * 5 to 20 s each.
  */
+export const TURN_SECONDS = 1200;
+/** Seconds that the host gives a step. */
 const DEFAULT_TIMEOUT: Readonly<Record<Stage, number>> = {
   install: 900,
   configure: 300,
   bootstrap: 600,
-  start: 1200,
+  start: TURN_SECONDS,
   verify: 300,
 };
 /** Seconds for dialling and for what a run does around its script. */

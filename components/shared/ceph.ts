@@ -3,7 +3,7 @@ import { type Cloud, hostsWith } from "../../config";
 import type { Host } from "../hosts/host";
 import { digest, ini, lines, secret, uuidFor } from "../render";
 import { type After, type Context, everywhere, type PerHost, Service } from "../service";
-import { type Check, type Files, withParams } from "../step";
+import { type Check, type Files, TURN_SECONDS, withParams } from "../step";
 import { CEPH_USERS, cephConf, monitors, POOLS } from "./ceph-client";
 
 /** Ceph on the storage hosts: a monitor, a manager and a disk on each. */
@@ -45,6 +45,8 @@ export class Ceph extends Service {
         // A rotated key is given to the store under its new version.
         secrets: Object.keys(CEPH_USERS).map((user) => `ceph-${user}`),
         script: this.script("bootstrap.sh"),
+        // A monitor whose configuration is another one waits for its turn, as what a start step restarts does.
+        timeout: TURN_SECONDS,
       }),
       // A monitor waits for a majority of them.
       everywhere(configure),

@@ -26,7 +26,20 @@ make_monitor() {
 }
 
 quorum() { store quorum_status --format json | jq -e '.quorum | length > 0' >/dev/null; }
-ready() { quorum; }
+in_turn() { alone_in_store restart alone_in_cluster restart "$@"; }
+# others_agree: every other monitor is in the majority, which then bears the loss of this one.
+others_agree() {
+  local out
+  out=$(store quorum_status --format json |
+    jq -r --arg host "$STEP_HOST" '[.monmap.mons[].name] - .quorum_names - [$host] | join(", ")') || out=all
+  [[ -z $out ]] || {
+    echo "Ceph's monitors that are not in the majority: $out"
+    return 1
+  }
+}
+in_majority() { store quorum_status --format json | jq -e --arg host "$STEP_HOST" '.quorum_names | index($host)' >/dev/null; }
+healthy() { others_agree; }
+ready() { in_majority; }
 
 pool() {
   local name=$1

@@ -1,8 +1,9 @@
 # shellcheck shell=bash
 # ceph, start: this host's manager and disk run, and every object has its copies. A disk is restarted only while no
-# object lacks one.
+# object lacks one, and no other of the store restarts.
 
 store() { timeout 30 ceph "$@" </dev/null; }
+in_turn() { alone_in_store restart alone_in_cluster restart "$@"; }
 healthy() { copies_complete; }
 ready() { verify; }
 

@@ -185,7 +185,7 @@ units_running() {
   ((${#masked[@]} == 0)) || change "unmasked ${masked[*]}" systemctl unmask --quiet "${masked[@]}"
   ((${#off[@]} == 0)) || change "enabled ${off[*]}" enable_units "${off[@]}"
   ((${#down[@]} == 0)) || change "started ${down[*]}" start_units "${down[@]}"
-  ((${#old[@]} == 0)) || change "restarted ${old[*]}" alone_in_cluster restart restart_units "${old[@]}"
+  ((${#old[@]} == 0)) || change "restarted ${old[*]}" in_turn restart_units "${old[@]}"
   checking || for unit in "${units[@]}"; do remember_start "$STEP_STATE/started/$unit" "$now"; done
   checking || for unit in "${down[@]}"; do remember_uwsgi "$unit"; done
   # One that did not come back well until here is not asked by anybody until this step has run well.
@@ -371,21 +371,43 @@ workers_since() {
 # unit_problem UNIT: the last line it wrote, for an error message.
 unit_problem() { journalctl -u "$1" -n 1 --no-pager -o cat 2>/dev/null | tail -n 1; }
 
+# in_turn COMMAND...: a restart, of which there is one at a time. A script whose service has hosts outside of the cluster says
+# how they take turns.
+in_turn() { alone_in_cluster restart "$@"; }
+
 # alone_in_cluster NAME COMMAND...: run it while no other controller runs anything under the same name. The lock is an
 # entry in Pacemaker's configuration, which creates it on one node only, whoever asks at the same time. It carries its
 # holder and an expiry, so a holder that lost power does not block for long.
 alone_in_cluster() {
-  local name=$1 status=0
-  shift
   # A host outside of the cluster shares nothing that a restart here could take from the others.
   if ! command -v cibadmin >/dev/null; then
+    shift
     "$@"
     return
   fi
   if ! cibadmin --query >/dev/null 2>&1; then
-    fail "wanted Pacemaker to lend the lock $name, found no cluster on $STEP_HOST; start pacemaker there, then run \`pulumi up\` again"
+    fail "wanted Pacemaker to lend the lock $1, found no cluster on $STEP_HOST; start pacemaker there, then run \`pulumi up\` again"
   fi
-  lock_take "$name"
+  under_lock cluster "$@"
+}
+
+# alone_in_store NAME COMMAND...: the same among Ceph's hosts, whether they are controllers or not. The lock is RADOS' own, on
+# an object of the oldest pool; without a pool there is nothing that a restart could take from anybody.
+alone_in_store() {
+  wait_for 60 "Ceph's monitors to lend the lock $1" store_pools
+  if [[ -z $(store_pool) ]]; then
+    shift
+    "$@"
+    return
+  fi
+  under_lock store "$@"
+}
+
+# under_lock KEEPER NAME COMMAND...: its keeper tells who holds it, lends it to one, and takes it back.
+under_lock() {
+  local keeper=$1 name=$2 status=0
+  shift 2
+  lock_take "$name" "$keeper"
   # The lock must be given back whatever the command does, so its failure (also by `fail`) is caught by a subshell.
   set +e
   (
@@ -394,7 +416,7 @@ alone_in_cluster() {
   )
   status=$?
   set -e
-  lock_drop "$name"
+  lock_drop "$name" "$keeper"
   ((status == 0)) || exit "$status"
 }
 
@@ -403,23 +425,42 @@ LOCK_SECONDS=420
 
 lock_id() { printf 'openstack-ha-lock-%s' "${1//[^a-zA-Z0-9-]/-}"; }
 
+cluster_holder() { cibadmin --query --xpath "//nvpair[@id='$1-holder']" 2>/dev/null | sed -n 's/.*value="\([^"]*\)".*/\1/p'; }
+cluster_lend() {
+  cibadmin --create --scope crm_config --xml-text \
+    "<cluster_property_set id=\"$1\"><nvpair id=\"$1-holder\" name=\"$1\" value=\"$2\"/></cluster_property_set>"
+}
+cluster_take_back() { cibadmin --delete --scope crm_config --xml-text "<cluster_property_set id=\"$1\"/>"; }
+
+store_pools() { timeout 20 ceph osd pool ls detail --format json </dev/null; }
+store_pool() { store_pools | jq -r '(min_by(.pool_id) // empty).pool_name'; }
+store_lock() { timeout 20 rados --pool "$(store_pool)" lock "$@" </dev/null; }
+store_lockers() { store_lock info "$1" "$1" 2>/dev/null | jq -r ".lockers[]? | $2"; }
+# What expires is not told any more.
+store_holder() { store_lockers "$1" .cookie; }
+store_lend() { store_lock get "$1" "$1" --lock-cookie "$2" --lock-duration "$LOCK_SECONDS"; }
+store_take_back() {
+  local name cookie
+  while read -r name cookie; do
+    store_lock break "$1" "$1" "$name" --lock-cookie "$cookie"
+  done < <(store_lockers "$1" '"\(.name) \(.cookie)"')
+}
+
 lock_take() {
   local id value now before='' begun=$SECONDS end pause
-  local own="$STEP_SERVICE on $STEP_HOST"
+  local own="$STEP_SERVICE on $STEP_HOST" keeper=${2:-cluster}
   id=$(lock_id "$1")
   end=$((begun + LOCK_SECONDS + 30))
   while ((SECONDS < end)); do
     now=$(date +%s)
-    value=$(cibadmin --query --xpath "//nvpair[@id='$id-holder']" 2>/dev/null | sed -n 's/.*value="\([^"]*\)".*/\1/p') || true
-    if [[ -z $value ]] && cibadmin --create --scope crm_config --xml-text \
-      "<cluster_property_set id=\"$id\"><nvpair id=\"$id-holder\" name=\"$id\" value=\"$own $((now + LOCK_SECONDS))\"/></cluster_property_set>" \
-      >/dev/null 2>&1; then
+    value=$("${keeper}_holder" "$id") || true
+    if [[ -z $value ]] && "${keeper}_lend" "$id" "$own $((now + LOCK_SECONDS))" >/dev/null 2>&1; then
       : >"$STEP_DIR/error"
       return 0
     fi
     # Left by an earlier run of this very step (the runner allows one at a time), or by a holder that died.
     if [[ ${value% *} == "$own" ]] || { [[ -n $value ]] && ((now > ${value##* })); }; then
-      lock_drop "$1"
+      lock_drop "$1" "$keeper"
       continue
     fi
     # As long as turns are taken, this one's will come.
@@ -428,22 +469,24 @@ lock_take() {
       end=$((SECONDS + LOCK_SECONDS + 30))
     fi
     # The step's own time may end first: this is then its error.
-    lock_problem "$1" "${value% *}" >"$STEP_DIR/error"
+    lock_problem "$1" "$keeper" "${value% *}" >"$STEP_DIR/error"
     # Asking costs a process; who has waited for long can wait for a second more.
     pause=0.3
     ((SECONDS - begun < 5)) || pause=1
     sleep "$pause"
   done
-  fail "$(lock_problem "$1" "${value% *}")"
+  fail "$(lock_problem "$1" "$keeper" "${value% *}")"
 }
 
 lock_problem() {
-  printf 'wanted the cluster lock %s, found it held by %s; wait for the step there to end\n' "$1" "${2:-an unknown step}"
+  if [[ -n $3 ]]; then
+    printf 'wanted the %s lock %s, found it held by %s; wait for the step there to end\n' "$2" "$1" "$3"
+  else
+    printf 'wanted the %s lock %s, found that nobody holds it and yet it is not lent; mend the %s, then run `pulumi up` again\n' "$2" "$1" "$2"
+  fi
 }
 
-lock_drop() {
-  cibadmin --delete --scope crm_config --xml-text "<cluster_property_set id=\"$(lock_id "$1")\"/>" >/dev/null 2>&1 || true
-}
+lock_drop() { "${2:-cluster}_take_back" "$(lock_id "$1")" >/dev/null 2>&1 || true; }
 
 # verified SECONDS: end a step with the service's own check (its verify.sh, which the plan puts before the script).
 # The same function is asked by status and by drift, which show what it prints when all is well.

@@ -35,7 +35,7 @@ restart_galera() {
 # The agent waits for a member to be synced, for 300 s even where that has lost the others meanwhile; then it begins anew.
 checking || wait_for 400 "Galera started by Pacemaker on $STEP_HOST" verify
 if [[ -e $record && $(<"$record") != "$now" ]]; then
-  change "restarted mariadb" alone_in_cluster restart restart_galera
+  change "restarted mariadb" in_turn restart_galera
 fi
 checking || remember_start "$record" "$now"
 
@@ -92,6 +92,6 @@ set_option() {
 while IFS=$'\t' read -r name found wanted; do
   change "$name $found to $wanted" set_option "$name" "$wanted"
 done < <(drifted_options)
-[[ $restart == no ]] || change "restarted mariadb" alone_in_cluster restart restart_galera
+[[ $restart == no ]] || change "restarted mariadb" in_turn restart_galera
 
 verified 120

@@ -238,6 +238,108 @@ serial("a name of any characters makes an id that XML takes", async (t) => {
   t.is(r.read("host/during"), "openstack-ha-lock-rabbitmq-server-service-x-y\n");
 });
 
+// ---- The store's lock -------------------------------------------------------------------------------------------
+
+/** Ceph's tools as far as the lock needs them: a lock is a file, which one caller can make and no second. */
+const CEPH_DOUBLE = (folder: string): string => `
+[[ ! -e ${folder}/down ]] || exit 1
+[[ -e ${folder}/pools ]] || { echo '[]'; exit; }
+echo '[{"pool_id":3,"pool_name":"young"},{"pool_id":2,"pool_name":"old"}]'
+`;
+const RADOS_DOUBLE = (folder: string): string => `
+[[ "$1 $2 $3" == "--pool old lock" && $5 == "$6" ]] || exit 22
+file=${folder}/$5
+case $4 in
+get)
+  [[ "$7 $9 \${10}" == "--lock-cookie --lock-duration \${10}" && \${10} -gt 0 ]] || exit 22
+  set -o noclobber
+  { echo "$8" >"$file"; } 2>/dev/null || exit 16
+  ;;
+info)
+  [[ -e $file ]] || exit 2
+  jq --null-input --arg cookie "$(<"$file")" '{lockers: [{name: "client.7", cookie: $cookie}]}'
+  ;;
+break)
+  [[ "$7 $8 $9" == "client.7 --lock-cookie $(<"$file")" ]] || exit 2
+  rm "$file"
+  ;;
+esac
+`;
+
+function storeHost(t: ExecutionContext, store?: Room): Room {
+  const r = room(t);
+  const folder = (store ?? r).at("store");
+  fs.mkdirSync(folder, { recursive: true });
+  if (!store) r.write("store/pools", "");
+  r.program("ceph", CEPH_DOUBLE(folder));
+  r.program("rados", RADOS_DOUBLE(folder));
+  return r;
+}
+
+serial("hosts of the store that want its lock at once get it one after the other", async (t) => {
+  const store = storeHost(t);
+  const hosts = [store, storeHost(t, store), storeHost(t, store)];
+  const order = store.at("host/order");
+  const outcomes = await Promise.all(
+    hosts.map((r, i) =>
+      r.apply(
+        on(
+          r,
+          `sto${i + 1}`,
+          `work() { echo "$STEP_HOST in" >>${order}; sleep 0.4; echo "$STEP_HOST out" >>${order}; }
+alone_in_store demo work
+`,
+        ),
+      ),
+    ),
+  );
+  t.deepEqual(outcomes.map(said), [fine("unchanged"), fine("unchanged"), fine("unchanged")]);
+  const events = store.read("host/order").trim().split("\n");
+  t.is(events.length, 6);
+  for (let i = 0; i < events.length; i += 2) {
+    t.is(events[i]!.replace(" in", ""), events[i + 1]!.replace(" out", ""), events.join());
+  }
+  t.deepEqual(fs.readdirSync(store.at("store")), ["pools"]);
+});
+
+serial(
+  "the store's lock of an earlier run of the step is its own, and another's is waited for",
+  async (t) => {
+    const r = storeHost(t);
+    r.write("store/openstack-ha-lock-demo", `demo on sto1 ${now() + 1000}\n`);
+    const script = "LOCK_SECONDS=-28\nalone_in_store demo changed done\n";
+    t.deepEqual(
+      said(await r.apply(on(r, "sto1", script.replace(/.*\n/, "")))),
+      fine("changed: done"),
+    );
+    r.write("store/openstack-ha-lock-demo", `demo on sto2 ${now() + 1000}\n`);
+    t.regex(
+      said(await r.apply(on(r, "sto1", script))).said,
+      /: wanted the store lock demo, found it held by demo on sto2; wait for the step there to end; log: /,
+    );
+  },
+);
+
+serial("a store without pools lends nothing, and nothing is asked of it", async (t) => {
+  const r = storeHost(t);
+  fs.rmSync(r.at("store/pools"));
+  const script = `work() { ls ${r.at("store")} >${r.at("host/during")}; }\nalone_in_store demo work\n`;
+  t.deepEqual(said(await r.apply(on(r, "sto1", script))), fine("unchanged"));
+  t.is(r.read("host/during"), "");
+});
+
+serial("a restart of a host of the store that is a controller too takes both locks", async (t) => {
+  const r = storeHost(t);
+  fs.mkdirSync(r.at("cib"));
+  r.program("cibadmin", CIBADMIN_DOUBLE(r.at("cib")));
+  const turns = /^in_turn\(\) .*$/m.exec(fs.readFileSync("scripts/ceph/start.sh", "utf8"))![0];
+  const script = `${turns}\nwork() { ls ${r.at("cib")} ${r.at("store")} >${r.at("host/during")}; }\nin_turn work\n`;
+  t.deepEqual(said(await r.apply(on(r, "ctl1", script))), fine("unchanged"));
+  t.is(r.read("host/during").match(/openstack-ha-lock-restart/g)?.length, 2);
+  t.deepEqual(fs.readdirSync(r.at("cib")), []);
+  t.deepEqual(fs.readdirSync(r.at("store")), ["pools"]);
+});
+
 // ---- Units ------------------------------------------------------------------------------------------------------
 
 /**
