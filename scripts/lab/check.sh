@@ -24,10 +24,20 @@ verb_setup() {
     echo unchanged
     return
   fi
+  # Another command that installs just now may install these.
+  lock_dir "$CACHE/setup" 1000 setup
+  install_missing
+  unlock
+  echo "created: packages installed ($(seconds_since "$started") s)"
+}
+
+install_missing() {
+  local packages log
+  mapfile -t packages < <(missing_packages)
+  ((${#packages[@]})) || return 0
   command -v apt-get >/dev/null ||
     die "packages: wanted ${packages[*]} (Debian's names), found them missing and no apt-get on this machine; install what provides them by hand"
   say "installing ${packages[*]}"
-  local log
   log=$(mktemp)
   apt_run "$log" install -y -q --no-install-recommends "${packages[@]}" || {
     # The package lists may be missing or too old for the mirror.
@@ -36,7 +46,6 @@ verb_setup() {
   rm -f "$log"
   mapfile -t packages < <(missing_packages)
   ((${#packages[@]} == 0)) || die "packages: wanted nothing missing after apt-get, found ${packages[*]} missing; check PATH"
-  echo "created: packages installed ($(seconds_since "$started") s)"
 }
 
 apt_run() {
