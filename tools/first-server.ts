@@ -15,7 +15,14 @@ const NORTHBOUND = ["Logical_Switch_Port", "DHCP_Options"]
       `ovn-nbctl --timeout 20 --no-leader-only --db unix:/run/ovn/ovnnb_db.sock list ${table}`,
   )
   .join("; ");
-const CHASSIS = "tail -n 60 /var/log/ovn/ovn-controller.log; ovs-vsctl show";
+/** What decides whether its packets come and go: its port in the switch, and the flows that answer DHCP (opcode 2 of OVN's). */
+const CHASSIS = [
+  "tail -n 60 /var/log/ovn/ovn-controller.log",
+  "tail -n 60 /var/log/openvswitch/ovs-vswitchd.log",
+  "ovs-vsctl show",
+  "ovs-vsctl --columns=name,ofport,link_state,error,external_ids,statistics list Interface",
+  "ovs-ofctl dump-flows br-int | grep userdata=00.00.00.02",
+].join("; ");
 
 /** An emulated guest on a busy machine takes a minute and a half. */
 const REACHED_SECONDS = 240;
