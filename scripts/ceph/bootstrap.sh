@@ -58,7 +58,9 @@ user_is() {
 
 if is_monitor; then
   [[ -e /var/lib/ceph/mon/ceph-$STEP_HOST/openstack-ha-made ]] || change "monitor $STEP_HOST" make_monitor
-  units_running ceph.target ceph-mon.target "ceph-mon@$STEP_HOST.service" -- /etc/ceph/ceph.conf
+  # With a target all that is part of it would restart, disks too.
+  units_up ceph.target ceph-mon.target --
+  units_running "ceph-mon@$STEP_HOST.service" -- /etc/ceph/ceph.conf
 fi
 if checking; then
   quorum || fail "wanted a majority of Ceph's monitors, found that they do not answer on $STEP_HOST"

@@ -16,7 +16,9 @@ make_manager() {
   mv "$manager/keyring.new" "$manager/keyring"
 }
 [[ -e $manager/keyring ]] || change "manager $STEP_HOST" make_manager
-units_running ceph-mgr.target "ceph-mgr@$STEP_HOST.service" -- /etc/ceph/ceph.conf "$manager/keyring"
+units_up ceph-mgr.target ceph-osd.target --
+manager_is() { "$1" "ceph-mgr@$STEP_HOST.service" -- /etc/ceph/ceph.conf "$manager/keyring"; }
+manager_is units_up
 
 # The disks as lines of identifier and device; without a device, a file.
 mapfile -t disks < <(param disks_here)
@@ -84,6 +86,7 @@ make_disk() {
   touch "$data/openstack-ha-made"
 }
 
+made=()
 for each in "${disks[@]}"; do
   read -r uuid device <<<"$each"
   number=$(known_disk "$uuid")
@@ -91,7 +94,12 @@ for each in "${disks[@]}"; do
     change "disk ${device:+$device }of $STEP_HOST" make_disk "$uuid" "$device" "$number"
     checking || number=$(known_disk "$uuid")
   fi
-  [[ -z $number ]] || units_running ceph-osd.target "ceph-osd@$number.service" -- /etc/ceph/ceph.conf
+  [[ -z $number ]] || made+=("$number")
 done
+
+# What restarts waits until every object has its copies: what is down here starts before.
+for number in "${made[@]}"; do units_up "ceph-osd@$number.service" -- /etc/ceph/ceph.conf; done
+manager_is units_running
+for number in "${made[@]}"; do units_running "ceph-osd@$number.service" -- /etc/ceph/ceph.conf; done
 
 verified 240

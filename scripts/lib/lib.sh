@@ -162,7 +162,8 @@ unit_running() {
 # units_running UNIT... -- FILE...: the same for several units that read the same files. They start together, and restart
 # together.
 units_running() {
-  local units=() unit now record state masked=() off=() down=() old=()
+  local units=() old=() unit now
+  units_up "$@"
   while [[ $1 != -- ]]; do
     units+=("$1")
     shift
@@ -170,26 +171,49 @@ units_running() {
   shift
   now=$(fingerprint "$@")
   for unit in "${units[@]}"; do
-    record=$STEP_STATE/started/$unit
+    # Whoever is left out of HAProxy did not come back well the last time.
+    if systemctl is-active --quiet "$unit" && { [[ -e $(uwsgi_drain "$unit") ]] || started_before "$unit" "$now" "$@"; }; then
+      old+=("$unit")
+    fi
+  done
+  ((${#old[@]} == 0)) || change "restarted ${old[*]}" in_turn restart_units "${old[@]}"
+  checking || for unit in "${units[@]}"; do remember_start "$STEP_STATE/started/$unit" "$now"; done
+  # One that did not come back well until here is not asked by anybody until this step has run well.
+  checking || for unit in "${old[@]}"; do in_haproxy "$unit"; done
+}
+
+# units_up UNIT... -- FILE...: enabled and active, and nothing restarts. Before units_running where what restarts waits for
+# what else has to start.
+units_up() {
+  local units=() masked=() off=() down=() unit now state
+  while [[ $1 != -- ]]; do
+    units+=("$1")
+    shift
+  done
+  shift
+  now=$(fingerprint "$@")
+  for unit in "${units[@]}"; do
     state=$(systemctl is-enabled "$unit" 2>/dev/null) || {
       off+=("$unit")
       [[ $state != masked* ]] || masked+=("$unit")
     }
-    if ! systemctl is-active --quiet "$unit"; then
-      down+=("$unit")
-    elif [[ ! -e $record || $(<"$record") != "$now" || -e $(uwsgi_drain "$unit") ]] || started_otherwise "$unit" "$record" "$@"; then
-      # Whoever is left out of HAProxy did not come back well the last time.
-      old+=("$unit")
-    fi
+    systemctl is-active --quiet "$unit" || down+=("$unit")
   done
   ((${#masked[@]} == 0)) || change "unmasked ${masked[*]}" systemctl unmask --quiet "${masked[@]}"
   ((${#off[@]} == 0)) || change "enabled ${off[*]}" enable_units "${off[@]}"
   ((${#down[@]} == 0)) || change "started ${down[*]}" start_units "${down[@]}"
-  ((${#old[@]} == 0)) || change "restarted ${old[*]}" in_turn restart_units "${old[@]}"
-  checking || for unit in "${units[@]}"; do remember_start "$STEP_STATE/started/$unit" "$now"; done
-  checking || for unit in "${down[@]}"; do remember_uwsgi "$unit"; done
-  # One that did not come back well until here is not asked by anybody until this step has run well.
-  checking || for unit in "${down[@]}" "${old[@]}"; do in_haproxy "$unit"; done
+  checking || for unit in "${down[@]}"; do
+    remember_start "$STEP_STATE/started/$unit" "$now"
+    remember_uwsgi "$unit"
+    in_haproxy "$unit"
+  done
+}
+
+# started_before UNIT FINGERPRINT FILE...: with other files than there are now.
+started_before() {
+  local unit=$1 now=$2 record=$STEP_STATE/started/$1
+  shift 2
+  [[ ! -e $record || $(<"$record") != "$now" ]] || started_otherwise "$unit" "$record" "$@"
 }
 
 # enable_units UNIT...: not reloaded for it, which takes half a second of CPU, and a unit's own state if it got another name
@@ -273,6 +297,8 @@ restart_units() {
   ((${#anew[@]} == 0)) || out_of_haproxy "${anew[@]}"
   reload_units "$@"
   reload_uwsgi "${reload[@]}"
+  # Some may be started so many times in half an hour and no more, whoever asks: Ceph's disks three times.
+  ((${#restart[@]} == 0)) || systemctl reset-failed "${restart[@]}" 2>/dev/null || true
   ((${#restart[@]} == 0)) || systemctl restart "${restart[@]}" || wait_for 60 "${restart[*]} restarted" units_started "${restart[@]}"
   if declare -F ready >/dev/null; then wait_for 120 "$STEP_SERVICE ready after its restart" ready; fi
 }

@@ -469,6 +469,7 @@ ready() { echo ready >>${r.at("host/calls")}; }
     t.deepEqual(calls(r), [
       "healthy",
       "openstack-ha-lock-restart",
+      "reset-failed demo.service",
       "restart demo.service",
       "ready",
     ]);
@@ -585,7 +586,11 @@ serial(
     // One that does not come back well is sent nobody, until it has.
     const { stderr } = await r.apply(unit(`${IMPATIENT}ready() { echo silent; return 1; }\n`));
     t.regex(stderr, /wanted demo ready after its restart within 1 s, found: silent/);
-    t.deepEqual(calls(r), ["daemon-reload (drained)", "restart demo.service (drained)"]);
+    t.deepEqual(calls(r), [
+      "daemon-reload (drained)",
+      "reset-failed demo.service (drained)",
+      "restart demo.service (drained)",
+    ]);
     t.true(drained());
     t.deepEqual(said(await r.apply(unit())), fine("changed: restarted demo.service"));
     t.false(drained());
@@ -660,11 +665,34 @@ ready() { echo ready >>${r.at("host/calls")}; }
   t.deepEqual(calls(r), [
     "openstack-ha-lock-restart",
     "kill b.service (drained)",
+    "reset-failed a.service c.service (drained)",
     "restart a.service c.service (drained)",
     "ready",
   ]);
   t.deepEqual(said(await r.apply(UNITS(r, hooks))), fine("unchanged"));
   t.deepEqual(calls(r), []);
+});
+
+serial("what is down starts before anything restarts, which may wait for it", async (t) => {
+  const r = serviceManager(clusterHost(t));
+  r.write("host/demo.conf", "a\n");
+  await r.apply(UNITS(r));
+  r.write("host/demo.conf", "b\n");
+  fs.rmSync(r.at("units/c.service.active"));
+  calls(r);
+  const script = `healthy() { systemctl is-active c.service; }
+units_up a.service c.service -- ${r.at("host/demo.conf")}
+for unit in a b c; do units_running $unit.service -- ${r.at("host/demo.conf")}; done
+`;
+  t.deepEqual(
+    said(await r.apply(on(r, "ctl1", script))),
+    fine("changed: started c.service, restarted a.service, restarted b.service"),
+  );
+  t.deepEqual(
+    calls(r).filter((call) => !call.startsWith("reset-failed")),
+    ["start c.service", "restart a.service", "restart b.service"],
+  );
+  t.deepEqual(said(await r.apply(on(r, "ctl1", script))), fine("unchanged"));
 });
 
 serial(
