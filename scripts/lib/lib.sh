@@ -505,11 +505,9 @@ lock_take() {
 }
 
 lock_problem() {
-  if [[ -n $3 ]]; then
-    printf 'wanted the %s lock %s, found it held by %s; wait for the step there to end\n' "$2" "$1" "$3"
-  else
-    printf 'wanted the %s lock %s, found that nobody holds it and yet it is not lent; mend the %s, then run `pulumi up` again\n' "$2" "$1" "$2"
-  fi
+  local found="it held by $3; wait for the step there to end"
+  [[ -n $3 ]] || found="that nobody holds it and yet it is not lent; mend the $2, then run \`pulumi up\` again"
+  printf '%s\n' "wanted the $2 lock $1, found $found"
 }
 
 lock_drop() { "${2:-cluster}_take_back" "$(lock_id "$1")" >/dev/null 2>&1 || true; }
