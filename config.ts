@@ -17,7 +17,7 @@ export type * from "./config/cloud";
 export { ConfigError, exposed, setSeed } from "./config/errors";
 export { parseCloud, parseSource } from "./config/parse";
 export { clearParts, ownOptions, type Source, withFiles } from "./config/source";
-export { networkNames, roles, secretOptions, isSecretOption } from "./config/schema";
+export { isOption, isSecretOption, networkNames, roles, secretOptions } from "./config/schema";
 
 /** The hosts that have a role, by id. */
 export function hostsWith(cloud: Pick<Cloud, "hosts">, role: Role): readonly HostConfig[] {

@@ -1,4 +1,5 @@
 import type { NetworkName } from "./cloud";
+import { isWhole, portsNeeded } from "./inventory";
 import { HYPERVISOR_ID, HYPERVISOR_IS_ON } from "./libvirt";
 import {
   formatAddress,
@@ -104,10 +105,11 @@ export function checkAddresses(
   claimMachine(candidate, book);
   claimHypervisors(candidate, book);
   for (const host of candidate.hosts) {
-    claimHost(host, duplicates.has(host.index), book);
+    claimHost(host, hasPort(candidate, host), duplicates.has(host.index), book);
   }
   claimGateways(candidate, book);
   claimVips(candidate, book);
+  claimNamedBmcs(candidate, book);
   if (candidate.allHosts && duplicates.size === 0) {
     claimBmcs(candidate, book);
     checkFloatingPool(candidate, book);
@@ -210,8 +212,23 @@ function claimHypervisors({ settings: { libvirt, backend } }: Candidate, book: A
   }
 }
 
+/** Where a host has a port, and so an address: a machine where its roles need one, or it names one of its own. */
+function hasPort(
+  { settings: { backend }, hosts }: Candidate,
+  { roles, nics }: PlacedHost,
+): (network: NetworkName) => boolean {
+  if (backend !== "inventory") return () => true;
+  const needed = portsNeeded(roles, isWhole(hosts));
+  return (network) => nics?.[network] !== undefined || needed.includes(network);
+}
+
 /** A wrong id is reported once, not for each network. */
-function claimHost(host: PlacedHost, idIsReported: boolean, book: AddressBook): void {
+function claimHost(
+  host: PlacedHost,
+  hasPort: (network: NetworkName) => boolean,
+  idIsReported: boolean,
+  book: AddressBook,
+): void {
   const { index, name, id } = host;
   let reported = idIsReported;
   const reportId = (what: string, fix: string): void => {
@@ -224,8 +241,7 @@ function claimHost(host: PlacedHost, idIsReported: boolean, book: AddressBook): 
   for (const [network, cidr] of book.cidrs) {
     const path = `hosts[${index}].addresses.${network}`;
     const text = host.addresses[network];
-    // A machine has no address where it has no port.
-    if (text === undefined && host.nics !== undefined && host.nics[network] === undefined) continue;
+    if (text === undefined && !hasPort(network)) continue;
     const address = text === undefined ? cidr.base + id : book.read(path, text, network);
     const owner = address === undefined ? undefined : book.owner(network, address);
     if (address === undefined) {
@@ -289,6 +305,29 @@ function claimVips({ settings: { vips } }: Candidate, book: AddressBook): void {
   }
 }
 
+const BMC_OF = "the management controller of ";
+
+/** Those of machines may be on a network of the cloud too. Two that are one are told elsewhere. */
+function claimNamedBmcs({ settings: { backend }, hosts }: Candidate, book: AddressBook): void {
+  if (backend !== "inventory") return;
+  for (const { index, name, bmc } of hosts) {
+    const address = bmc && parseAddress(bmc.address);
+    for (const [network, cidr] of address === undefined ? [] : book.cidrs) {
+      if (!isHostAddress(cidr, address!)) continue;
+      const owner = book.owner(network, address!);
+      if (owner === undefined) {
+        book.claim(network, address!, `${BMC_OF}${name}`);
+      } else if (!owner.startsWith(BMC_OF)) {
+        book.report(
+          `hosts[${index}].bmc.address`,
+          `${bmc!.address} on the ${network} network is already the address of ${owner}`,
+          "write that of the management controller",
+        );
+      }
+    }
+  }
+}
+
 /** One offset places all the management controllers, so the first that has no room is told. */
 function claimBmcs({ settings: { lab, backend }, hosts }: Candidate, book: AddressBook): void {
   const cidr = book.cidrs.get("management");
@@ -319,15 +358,14 @@ function claimBmcs({ settings: { lab, backend }, hosts }: Candidate, book: Addre
       );
       return;
     }
-    book.claim("management", address, `the management controller of ${name}`);
+    book.claim("management", address, `${BMC_OF}${name}`);
   }
 }
 
 /** Neutron gives these addresses away: nobody else may have one. */
 function checkFloatingPool({ hosts, settings: { content } }: Candidate, book: AddressBook): void {
   const cidr = book.cidrs.get("external");
-  const whole = hosts.some(({ roles }) => roles.includes("compute"));
-  if (!cidr || !content?.enabled || !whole) {
+  if (!cidr || !content?.enabled || !isWhole(hosts)) {
     return;
   }
   const pool = content.floatingPool ?? upperHalf(cidr);

@@ -28,6 +28,11 @@ export function portsNeeded(roles: readonly Role[], whole: boolean): readonly Po
   );
 }
 
+/** Controllers alone are an identity service; with compute hosts it is a cloud. */
+export function isWhole(hosts: readonly Pick<PlacedHost, "roles">[]): boolean {
+  return hosts.some(({ roles }) => roles.includes("compute"));
+}
+
 export function checkInventory(candidate: Candidate, report: Report): void {
   const { settings, hosts } = candidate;
   if (settings.backend === undefined) {
@@ -37,7 +42,7 @@ export function checkInventory(candidate: Candidate, report: Report): void {
     refuseMachines(candidate, settings.backend, report);
     return;
   }
-  const whole = hosts.some(({ roles }) => roles.includes("compute"));
+  const whole = isWhole(hosts);
   const told = new Set<string>();
   for (const port of portNames) reportLacking(port, candidate, whole, report);
   for (const host of hosts) {

@@ -19,6 +19,11 @@ export function isSecretOption(name: string): boolean {
   return (secretOptions as readonly string[]).includes(name);
 }
 
+/** There is such an option, secret or not. */
+export function isOption(name: string): boolean {
+  return name in configSchema.shape;
+}
+
 /** What follows a check would only say the same in other words. */
 const ABORT = { abort: true } as const;
 
@@ -80,7 +85,7 @@ const network = z
     mtu: integer(
       1280,
       9216,
-      "Bytes of the largest packet on the wire. At least what IPv6 guests need, at most what switches call jumbo. Default 1500.",
+      "Bytes of the largest packet on the wire. At least what IPv6 guests need, at most what switches call jumbo. Guests' networks get theirs from that of tunnel when they are made, and keep it. Default 1500.",
     ).default(1500),
     vlan: integer(
       1,

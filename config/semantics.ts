@@ -1,7 +1,7 @@
 import { checkAddresses, checkNetworks } from "./addresses";
 import type { Role } from "./cloud";
 import { chooseAmong, type Mistake } from "./errors";
-import { checkInventory } from "./inventory";
+import { checkInventory, isWhole } from "./inventory";
 import { checkLibvirt } from "./libvirt";
 import type { Candidate, PlacedHost, Report } from "./rules";
 import { minimumSeedLength } from "./schema";
@@ -351,7 +351,7 @@ function checkConnections({ settings, hosts, allHosts }: Candidate, report: Repo
     return;
   }
   const controllers = hosts.filter(({ roles }) => roles.includes("controller")).length;
-  const whole = hosts.some(({ roles }) => roles.includes("compute"));
+  const whole = isWhole(hosts);
   const pool = database.poolSize + database.poolOverflow;
   const each =
     keystone.processes * Math.min(keystone.threads, pool) +
@@ -435,7 +435,7 @@ function checkSecrets({ settings, hosts, allHosts }: Candidate, report: Report):
         report(
           `secrets.${name}`,
           "the value is no password that IPMI takes",
-          "use 1 to 20 letters, digits and signs of ASCII",
+          "use 12 to 20 letters, digits and signs of ASCII, 16 where the controllers are old",
         );
       }
     } else if (!/^[A-Za-z0-9_.~-]+$/.test(value)) {

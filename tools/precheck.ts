@@ -36,10 +36,11 @@ async function main(): Promise<void> {
   process.exitCode = findings.some(({ level }) => level === "error") ? 1 : 0;
 }
 
+/** @throws Error where a key is set, whose owner has its public half; standard output goes into authorized_keys. */
 function publicKey(cloud: Cloud, { seed, sshPrivateKey }: StackSecrets): string {
-  return sshPrivateKey === undefined
-    ? `${derivedKey(cloud, needSeed(cloud, seed), "ssh-deployer")} openstack-ha ${cloud.stack}`
-    : "sshPrivateKey is set: its public half is `ssh-keygen -y -f FILE`";
+  if (sshPrivateKey !== undefined)
+    throw new Error("sshPrivateKey is set: its public half is `ssh-keygen -y -f FILE`");
+  return `${derivedKey(cloud, needSeed(cloud, seed), "ssh-deployer")} openstack-ha ${cloud.stack}`;
 }
 
 /** The public half of a key pair that is derived. */

@@ -6,6 +6,7 @@ import {
   clearParts,
   type Cloud,
   exposed,
+  isOption,
   isSecretOption,
   ownOptions,
   parseSource,
@@ -40,10 +41,10 @@ export function stackCloud(stack: string): Cloud {
   return parseSource(stackSource(stack), { project: PROJECT, stack });
 }
 
-/** The stack's options as they are written, without secrets. */
+/** The stack's options as they are written, without secrets, but for those that are none of this program's. */
 export function stackSource(stack: string): Source {
   return withFiles(
-    options(stack, [], ({ secret }) => !secret),
+    options(stack, [], ({ secret }, name) => !secret || !isOption(name)),
     ROOT,
   );
 }
@@ -70,7 +71,7 @@ interface StackEntry {
 function options(
   stack: string,
   flags: readonly string[],
-  wanted: (entry: StackEntry) => boolean,
+  wanted: (entry: StackEntry, name: string) => boolean,
 ): Record<string, unknown> {
   const all = JSON.parse(pulumi(["config", "--json", ...flags, "--stack", stack])) as Record<
     string,
@@ -79,7 +80,7 @@ function options(
   const own = ownOptions(all, { project: PROJECT, stack }) as Record<string, StackEntry>;
   return Object.fromEntries(
     Object.entries(own)
-      .filter(([, entry]) => wanted(entry))
+      .filter(([name, entry]) => wanted(entry, name))
       .map(([name, entry]) => [name, entry.objectValue ?? scalar(entry.value)]),
   );
 }
