@@ -196,7 +196,7 @@ function rules({ broken, rules: asked }: Verdict, detail: Detail): string {
   const mandatory = broken.filter(({ severity }) => severity === "mandatory");
   const advisory = broken.filter(({ severity }) => severity === "advisory");
   if (broken.length === 0)
-    return `All ${asked} [rules](docs/policies.md) are kept, as far as a plan without secrets shows.`;
+    return `All ${asked} rules of docs/policies.md are kept, as far as a plan without secrets shows.`;
   // What stops `up` is a danger: it stays.
   const listed = [...mandatory.slice(0, MOST_ALIKE), ...advisory.slice(0, detail.rows)];
   return [
