@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import * as path from "node:path";
 import test from "ava";
 import {
+  fencings,
   killContainer,
   type Lab,
   openLab,
@@ -121,6 +122,7 @@ test.serial(
     killContainer(lab, "ctl2");
     await sleep(20_000);
     t.log(`all well after ${seconds((await untilHealthy(lab, 420)) + 20_000)} s`);
+    t.is(fencings(lab, "ctl1", "ctl2"), 1);
   },
 );
 
