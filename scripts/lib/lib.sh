@@ -162,17 +162,12 @@ unit_running() {
 # units_running UNIT... -- FILE...: the same for several units that read the same files. They start together, and restart
 # together.
 units_running() {
-  local units=() old=() unit now
-  units_up "$@"
-  while [[ $1 != -- ]]; do
-    units+=("$1")
-    shift
-  done
-  shift
-  now=$(fingerprint "$@")
+  local units=() files=() now old=() unit
+  read_units "$@"
+  start_down
   for unit in "${units[@]}"; do
     # Whoever is left out of HAProxy did not come back well the last time.
-    if systemctl is-active --quiet "$unit" && { [[ -e $(uwsgi_drain "$unit") ]] || started_before "$unit" "$now" "$@"; }; then
+    if systemctl is-active --quiet "$unit" && { [[ -e $(uwsgi_drain "$unit") ]] || started_before "$unit" "$now" "${files[@]}"; }; then
       old+=("$unit")
     fi
   done
@@ -185,13 +180,25 @@ units_running() {
 # units_up UNIT... -- FILE...: enabled and active, and nothing restarts. Before units_running where what restarts waits for
 # what else has to start.
 units_up() {
-  local units=() masked=() off=() down=() unit now state
+  local units=() files=() now
+  read_units "$@"
+  start_down
+}
+
+# read_units UNIT... -- FILE...: into `units`, `files` and their fingerprint `now`, all of the caller's.
+read_units() {
   while [[ $1 != -- ]]; do
     units+=("$1")
     shift
   done
   shift
+  files=("$@")
   now=$(fingerprint "$@")
+}
+
+# start_down: those of the caller's `units` that are not enabled and active.
+start_down() {
+  local masked=() off=() down=() unit state
   for unit in "${units[@]}"; do
     state=$(systemctl is-enabled "$unit" 2>/dev/null) || {
       off+=("$unit")
@@ -420,8 +427,10 @@ alone_in_cluster() {
 # alone_in_store NAME COMMAND...: the same among Ceph's hosts, whether they are controllers or not. The lock is RADOS' own, on
 # an object of the oldest pool; without a pool there is nothing that a restart could take from anybody.
 alone_in_store() {
+  local pool
   wait_for 60 "Ceph's monitors to lend the lock $1" store_pools
-  if [[ -z $(store_pool) ]]; then
+  pool=$(store_pools | jq -r '(min_by(.pool_id) // empty).pool_name')
+  if [[ -z $pool ]]; then
     shift
     "$@"
     return
@@ -459,8 +468,8 @@ cluster_lend() {
 cluster_take_back() { cibadmin --delete --scope crm_config --xml-text "<cluster_property_set id=\"$1\"/>"; }
 
 store_pools() { timeout 20 ceph osd pool ls detail --format json </dev/null; }
-store_pool() { store_pools | jq -r '(min_by(.pool_id) // empty).pool_name'; }
-store_lock() { timeout 20 rados --pool "$(store_pool)" lock "$@" </dev/null; }
+# In the `pool` of alone_in_store.
+store_lock() { timeout 20 rados --pool "$pool" lock "$@" </dev/null; }
 store_lockers() { store_lock info "$1" "$1" 2>/dev/null | jq -r ".lockers[]? | $2"; }
 # What expires is not told any more.
 store_holder() { store_lockers "$1" .cookie; }

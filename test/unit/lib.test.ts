@@ -91,29 +91,30 @@ serial("under the lock a command runs, and the lock is given back", async (t) =>
   t.deepEqual(fs.readdirSync(r.at("cib")), []);
 });
 
-serial("hosts that want the lock at once get it one after the other", async (t) => {
-  const cluster = clusterHost(t);
-  const hosts = [cluster, clusterHost(t, cluster), clusterHost(t, cluster)];
-  const order = cluster.at("host/order");
+/** Hosts that run `work` under a lock at once: each is alone with it. */
+async function takeTurns(
+  t: ExecutionContext,
+  hosts: readonly Room[],
+  lock: string,
+  role: string,
+): Promise<void> {
+  const order = hosts[0]!.at("host/order");
+  const work = `work() { echo "$STEP_HOST in" >>${order}; sleep 0.4; echo "$STEP_HOST out" >>${order}; }\n`;
   const outcomes = await Promise.all(
-    hosts.map((r, i) =>
-      r.apply(
-        on(
-          r,
-          `ctl${i + 1}`,
-          `work() { echo "$STEP_HOST in" >>${order}; sleep 0.4; echo "$STEP_HOST out" >>${order}; }
-alone_in_cluster demo work
-`,
-        ),
-      ),
-    ),
+    hosts.map((r, i) => r.apply(on(r, `${role}${i + 1}`, `${work}${lock} demo work\n`))),
   );
   t.deepEqual(outcomes.map(said), [fine("unchanged"), fine("unchanged"), fine("unchanged")]);
-  const events = cluster.read("host/order").trim().split("\n");
+  const events = hosts[0]!.read("host/order").trim().split("\n");
   t.is(events.length, 6);
   for (let i = 0; i < events.length; i += 2) {
     t.is(events[i]!.replace(" in", ""), events[i + 1]!.replace(" out", ""), events.join());
   }
+}
+
+serial("hosts that want the lock at once get it one after the other", async (t) => {
+  const cluster = clusterHost(t);
+  const hosts = [cluster, clusterHost(t, cluster), clusterHost(t, cluster)];
+  await takeTurns(t, hosts, "alone_in_cluster", "ctl");
 });
 
 serial("locks of different names do not wait for each other", async (t) => {
@@ -279,26 +280,7 @@ function storeHost(t: ExecutionContext, store?: Room): Room {
 serial("hosts of the store that want its lock at once get it one after the other", async (t) => {
   const store = storeHost(t);
   const hosts = [store, storeHost(t, store), storeHost(t, store)];
-  const order = store.at("host/order");
-  const outcomes = await Promise.all(
-    hosts.map((r, i) =>
-      r.apply(
-        on(
-          r,
-          `sto${i + 1}`,
-          `work() { echo "$STEP_HOST in" >>${order}; sleep 0.4; echo "$STEP_HOST out" >>${order}; }
-alone_in_store demo work
-`,
-        ),
-      ),
-    ),
-  );
-  t.deepEqual(outcomes.map(said), [fine("unchanged"), fine("unchanged"), fine("unchanged")]);
-  const events = store.read("host/order").trim().split("\n");
-  t.is(events.length, 6);
-  for (let i = 0; i < events.length; i += 2) {
-    t.is(events[i]!.replace(" in", ""), events[i + 1]!.replace(" out", ""), events.join());
-  }
+  await takeTurns(t, hosts, "alone_in_store", "sto");
   t.deepEqual(fs.readdirSync(store.at("store")), ["pools"]);
 });
 
