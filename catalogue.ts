@@ -1,4 +1,5 @@
 import type { Cloud, HostConfig, Role } from "./config";
+import { isWhole as areWhole } from "./config/inventory";
 import { once } from "./config/once";
 
 /** How HAProxy offers a service behind the virtual IPs. */
@@ -1000,9 +1001,7 @@ export function isWhole(cloud: Pick<Cloud, "hosts">): boolean {
   return hasCompute(cloud.hosts);
 }
 
-const hasCompute = once((hosts: Cloud["hosts"]) =>
-  hosts.some((host) => host.roles.includes("compute")),
-);
+const hasCompute = once((hosts: Cloud["hosts"]) => areWhole(hosts));
 
 /** The services that a cloud has. */
 export function servicesIn(cloud: Pick<Cloud, "hosts">): readonly ServiceEntry[] {

@@ -29,7 +29,7 @@ export function portsNeeded(roles: readonly Role[], whole: boolean): readonly Po
 }
 
 /** Controllers alone are an identity service; with compute hosts it is a cloud. */
-export function isWhole(hosts: readonly Pick<PlacedHost, "roles">[]): boolean {
+export function isWhole(hosts: readonly { readonly roles: readonly Role[] }[]): boolean {
   return hosts.some(({ roles }) => roles.includes("compute"));
 }
 
