@@ -69,5 +69,14 @@ done
     t.regex(build.said, /suite: wanted .* fix GUEST_SPEC/, build.said);
     const installs = fs.readFileSync(log, "utf8").match(/^.*\bmmdebstrap\b.*$/gm);
     t.is(installs?.length, 1, fs.readFileSync(log, "utf8"));
+    const again = await run(path.join(SCRIPTS, "guest/build"), [], {
+      ...env,
+      GUEST_SPEC: '{"suite": "No"}',
+    });
+    t.regex(
+      again.said,
+      /^error: guest: suite: wanted .*\n$/,
+      "nothing else where nothing is missing",
+    );
   },
 );
