@@ -23,9 +23,9 @@ export function openLab(stack: string): Lab {
   return { stack, cloud: stackCloud(stack), outputs: stackOutputs(stack) };
 }
 
-/** The lab of `--stack`, dev by default, once all is well in it. */
+/** The lab of `--stack`, by default of $STACK or dev, once all is well in it. */
 export async function openHealthyLab(): Promise<Lab> {
-  const lab = openLab(option("stack", "dev"));
+  const lab = openLab(option("stack", process.env.STACK ?? "dev"));
   await untilHealthy(lab, 120);
   return lab;
 }

@@ -253,7 +253,7 @@ const host = z.strictObject({
         .string()
         .min(1)
         .max(16)
-        .describe("Account with the right to switch power. Default: that of inventory.bmc.")
+        .describe("Account with IPMI's privilege Administrator. Default: that of inventory.bmc.")
         .optional(),
       ownPassword: z
         .boolean()
@@ -324,7 +324,7 @@ const inventory = z
           .string()
           .min(1)
           .max(16)
-          .describe("Account with the right to switch power. Default admin.")
+          .describe("Account with IPMI's privilege Administrator. Default admin.")
           .default("admin"),
         port: port("UDP port. Default 623.").default(623),
       })

@@ -2,7 +2,7 @@ import { hostOfMember, MEMBER, type MemberRecord } from "../components/hosts/mem
 import type { Cloud, HostConfig } from "../config";
 import { program } from "./program";
 import { cloudHealth } from "./status";
-import { onHost } from "./hosts";
+import { isUnreached, onHost } from "./hosts";
 import { nameOf } from "./report/plan";
 import { type StateResource, stackCloud, stackName, stackState } from "./stack";
 
@@ -181,7 +181,7 @@ function spare(left: number, all: number): string {
   return more === 0 ? "the loss of one more stops the cloud" : `${more} more may be lost`;
 }
 
-/** What the hosts that stay say against it that one begins anew. */
+/** What the hosts that stay, and it itself, say against it that one begins anew. */
 export async function objections(cloud: Cloud, stack: string, host: HostConfig): Promise<string[]> {
   const staying = cloud.hosts.filter(({ name }) => name !== host.name);
   const counted = host.roles.includes("controller") ? BY_MAJORITY : [];
@@ -205,7 +205,29 @@ export async function objections(cloud: Cloud, stack: string, host: HostConfig):
         `${left} placement groups of Ceph are not active without ${host.name}: it may have the only copy; bring back the other storage hosts first`,
       );
   }
+  if (host.roles.includes("compute")) {
+    const guests = await runningGuests(host, stack);
+    if (guests.length > 0)
+      wrong.push(
+        `${host.name} runs ${guests.length} guest${guests.length === 1 ? "" : "s"}, which would stop at once: drain it first (\`state: drained\`, \`npm run up\`), then begin anew; or switch it off, if they shall stop`,
+      );
+  }
   return wrong;
+}
+
+/** Of a host that answers; one that is lost runs nothing any more. A machine that was just installed has no libvirt. */
+async function runningGuests(host: HostConfig, stack: string): Promise<string[]> {
+  const command = "if command -v virsh >/dev/null; then virsh list --name --state-running; fi";
+  try {
+    const names = await onHost(stack, host, command, { limitSeconds: 40 });
+    return names.split("\n").filter(Boolean);
+  } catch (error) {
+    if (isUnreached(error)) return [];
+    throw new Error(
+      `${host.name} does not say which guests it runs: ${(error as Error).message}; switch it off if it is lost`,
+      { cause: error },
+    );
+  }
 }
 
 /** What the controllers among these say of another in Pacemaker: online, unclean, or offline and known to be. */

@@ -37,6 +37,11 @@ export class HostError extends Error {
 
 const SSH_FAILED = 255;
 
+/** Whether ssh did not get to the host at all. */
+export function isUnreached(error: unknown): error is HostError {
+  return error instanceof HostError && error.code === SSH_FAILED;
+}
+
 /** Whether it was the host's runner that failed, and not the way to the host. */
 export function isRunnerFailure(error: unknown): error is HostError {
   return error instanceof HostError && error.code !== null && error.code !== SSH_FAILED;

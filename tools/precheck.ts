@@ -17,7 +17,7 @@ import { PROJECT, type StackSecrets, stackName, stackSecrets, stackSource } from
  * from working, and change nothing on them. Exit code 0 if nothing is wrong, though there may be warnings; 1 if
  * something is; 2 if hosts could not be asked for a mistake in the configuration.
  *
- * With --public-key: the line for authorized_keys of the hosts.
+ * With --public-key: the line for authorized_keys of the hosts; of hypervisors, for fencing.
  */
 
 async function main(): Promise<void> {
@@ -36,11 +36,17 @@ async function main(): Promise<void> {
   process.exitCode = findings.some(({ level }) => level === "error") ? 1 : 0;
 }
 
-/** @throws Error where a key is set, whose owner has its public half; standard output goes into authorized_keys. */
-function publicKey(cloud: Cloud, { seed, sshPrivateKey }: StackSecrets): string {
-  if (sshPrivateKey !== undefined)
+/**
+ * What has to be allowed before the first `up`: on hosts that exist the program's own key, on hypervisors that of the hosts,
+ * which fence each other there.
+ *
+ * @throws Error where a key is set, whose owner has its public half; standard output goes into authorized_keys.
+ */
+export function publicKey(cloud: Cloud, { seed, sshPrivateKey }: StackSecrets): string {
+  const name = cloud.backend === "libvirt" ? "libvirt-fence" : "ssh-deployer";
+  if (name === "ssh-deployer" && sshPrivateKey !== undefined)
     throw new Error("sshPrivateKey is set: its public half is `ssh-keygen -y -f FILE`");
-  return `${derivedKey(cloud, needSeed(cloud, seed), "ssh-deployer")} openstack-ha ${cloud.stack}`;
+  return `${derivedKey(cloud, needSeed(cloud, seed), name)} openstack-ha ${cloud.stack}`;
 }
 
 /** The public half of a key pair that is derived. */
@@ -53,7 +59,7 @@ function needSeed({ stack }: Cloud, seed: string | undefined): string {
   throw new ConfigError({ project: PROJECT, stack }, [
     {
       path: "seed",
-      what: "is missing, and the key that hosts are reached with is derived from it",
+      what: "is missing, and the key is derived from it",
       fix: "set it, or sshPrivateKey (npm run up does it)",
     },
   ]);

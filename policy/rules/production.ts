@@ -1,3 +1,4 @@
+import { hostOfMember, MEMBER } from "../../components/hosts/members";
 import { CERTIFICATE, type Plan } from "../plan";
 import { readIni } from "../readers";
 import type { Rule } from "../rule";
@@ -89,18 +90,18 @@ export const production: readonly Rule[] = [
   {
     name: "data-protected-outside-the-lab",
     severity: "mandatory",
-    demand: "Outside the lab a resource that makes a host with data is protected from deletion.",
+    demand: "Outside the lab a host with data is protected from deletion.",
     reason: "A host that is renamed by mistake would be deleted with its disks.",
-    fix: "set protect on the host's resource",
+    fix: "set protect on what stands for the host (components/hosts/members.ts)",
     find: outside((plan) =>
       plan
-        .machines()
-        .filter(({ name, resource }) => hostsWithData(plan).includes(name) && !resource.protect)
-        .map(({ name, resource }) => ({
-          where: resource.name,
-          wanted: `protect, for the data of ${name}`,
+        .ofType(MEMBER)
+        .filter(({ name, protect }) => !protect && hostsWithData(plan).includes(hostOfMember(name)))
+        .map((member) => ({
+          where: member.name,
+          wanted: `protect, for the data of ${hostOfMember(member.name)}`,
           found: "none",
-          at: resource,
+          at: member,
         })),
     ),
   },

@@ -51,7 +51,7 @@ test("every rule has a stack that breaks it", (t) => {
 
 // ---- Nothing broken ---------------------------------------------------------------------------------------------
 
-test("the development stack is in order, and would be outside the lab with TLS and protected hosts", (t) => {
+test("the development stack is in order, and would be outside the lab with TLS and dear hashes", (t) => {
   t.deepEqual(judged(dev), []);
   t.deepEqual(judged(site), []);
 });
@@ -60,7 +60,7 @@ test("outside the lab the development stack is refused", (t) => {
   const { stack } = new Broken(dev).remove(({ type }) => type === "openstack-ha:hosts:Lab");
   t.deepEqual(
     [...new Set(judged(stack).map((each) => each.split(":")[0]))],
-    ["tls-outside-the-lab", "data-protected-outside-the-lab", "hashes-outside-the-lab"],
+    ["tls-outside-the-lab", "hashes-outside-the-lab"],
   );
 });
 

@@ -2,7 +2,8 @@ import test from "ava";
 import { servicesOf } from "../../catalogue";
 import { portsNeeded } from "../../config/inventory";
 import { networkNames, type Cloud, type HostConfig } from "../../config";
-import { keyOf, table } from "../../tools/precheck";
+import { sshKeyPair } from "../../secrets";
+import { keyOf, publicKey, table } from "../../tools/precheck";
 import {
   parseBmc,
   parseFacts,
@@ -769,6 +770,17 @@ test("what ssh says when it does not get in is understood", (t) => {
     detail: "Host key verification failed.",
     offered: "SHA256:AbC+/1",
   });
+});
+
+test("the key to allow is the program's own on hosts, and that of fencing on hypervisors", (t) => {
+  const seed = "s".repeat(64);
+  const of = (stack: string, name: string): string =>
+    `${sshKeyPair({ seed, stack, name, version: 1 }).publicKey} openstack-ha ${stack}`;
+  const virtual = parsedCloud(readStackFile("Pulumi.libvirt.yaml"), "libvirt");
+  t.is(publicKey(cloud, { seed }), of(cloud.stack, "ssh-deployer"));
+  t.is(publicKey(virtual, { seed, sshPrivateKey: "mine" }), of("libvirt", "libvirt-fence"));
+  t.throws(() => publicKey(cloud, { seed, sshPrivateKey: "mine" }), { message: /ssh-keygen -y/ });
+  t.throws(() => publicKey(virtual, {}), { message: /seed: is missing/ });
 });
 
 test("what ipmitool says is understood", (t) => {

@@ -16,12 +16,12 @@ function seconds(text: string): number {
 
 /** A plan of the real program as the engine would hand it to the pack. */
 export function stackOf(planned: Planned): Resource[] {
-  return planned.resources.map(({ inputs, name, timeouts, type }) => ({
+  return planned.resources.map(({ inputs, name, protect, timeouts, type }) => ({
     name,
     type,
     urn: `urn:pulumi:test::openstack-ha::${type}::${name}`,
     props: inspect(type === "pulumi:pulumi:Stack" ? planned.outputs : inputs).value as object,
-    protect: false,
+    protect,
     seconds: {
       create: seconds(timeouts.create),
       delete: seconds(timeouts.delete),

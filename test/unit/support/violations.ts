@@ -150,10 +150,6 @@ const vip = (broken: Broken, side: string): string =>
 export function asSite(broken: Broken): Broken {
   broken
     .remove(typed("Lab"))
-    .change(
-      ({ name }) => name.startsWith("lab-host-"),
-      (host) => ({ ...host, protect: true }),
-    )
     .file(KEYSTONE, (text) =>
       text.replace(/password_hash_rounds = \d+/, "password_hash_rounds = 13"),
     );
@@ -829,7 +825,7 @@ export const SEEDS: readonly Seed[] = [
     needs: "site",
     breaks: (broken) =>
       broken.change(
-        ({ name }) => name === `lab-host-${on(broken, "mariadb")}`,
+        ({ name }) => name === `host-${on(broken, "mariadb")}`,
         (host) => ({ ...host, protect: false }),
       ),
   },
