@@ -105,6 +105,7 @@ export function chassisFiles(cloud: Cloud, host: Host): Files {
             ),
           },
           [networkFile(host.nics.tunnel)]: { content: network(host.nics.tunnel) },
+          ...(host.roles.includes("compute") ? { [networkFile("taps")]: { content: TAPS } } : {}),
         }
       : {}),
     ...(isGateway(host)
@@ -112,6 +113,25 @@ export function chassisFiles(cloud: Cloud, host: Host): Files {
       : {}),
   };
 }
+
+/**
+ * Guests' ports stay up. Where packets are switched in userspace, Open vSwitch makes a port promiscuous by writing the flags that
+ * it read when it found the port (update_flags in its lib/netdev-linux.c), and so takes down again what libvirt brought up
+ * in between: a guest in a hundred got no address.
+ */
+const TAPS = lines(
+  "[Match]",
+  "Name=tap*",
+  "",
+  "[Link]",
+  "ActivationPolicy=always-up",
+  "RequiredForOnline=no",
+  "",
+  "[Network]",
+  "ConfigureWithoutCarrier=yes",
+  "IPv6AcceptRA=no",
+  "LinkLocalAddressing=no",
+);
 
 /** Before the files of whoever made the host. */
 function networkFile(nic: string): string {

@@ -42,6 +42,11 @@ if [[ -n $address ]]; then
   }
   bridge_ready ||
     change "bridge $bridge with $nic and $address" take_address
+  mapfile -t networks < <(printf '%s\n' "${files[@]}" | grep '^/etc/systemd/network/')
+  now=$(cat "${networks[@]}" 2>/dev/null | sha256sum | cut -d' ' -f1)
+  record=$STEP_STATE/started/systemd-networkd
+  [[ -e $record && $(<"$record") == "$now" ]] || change "networkd read its files" networkctl reload
+  checking || remember_start "$record" "$now"
 fi
 external=$(param external_bridge)
 if [[ -n $external ]]; then

@@ -454,6 +454,7 @@ test("packets are switched in the kernel, or in userspace by a bridge that has t
       t.deepEqual(networks, [
         ...(userspace ? ["/etc/systemd/network/40-br-tun.network"] : []),
         ...(gateway ? ["/etc/systemd/network/40-prv0.network"] : []),
+        ...(userspace && roles.includes("compute") ? ["/etc/systemd/network/40-taps.network"] : []),
         ...(userspace ? ["/etc/systemd/network/40-tun0.network"] : []),
       ]);
     }
