@@ -13,7 +13,8 @@ import {
 } from "../../bench/lib";
 import { committed, Scratch } from "../../bench/scratch";
 import { Guests } from "../../tools/guests";
-import { OpenStack } from "../../tools/openstack";
+import { onHost } from "../../tools/hosts";
+import { eventually, OpenStack } from "../../tools/openstack";
 import { cloudFolder } from "../../tools/stack";
 import { machineState, type Residue } from "../lab/support/machine";
 
@@ -70,6 +71,18 @@ test.serial("an option of one service touches that service's steps and no others
     ),
   );
   await scratch.pulumi("config", "rm", "--path", "openstack-ha:horizon.sessionMinutes");
+});
+
+test.serial("a guest's port that is taken down comes up again", async (t) => {
+  const host = lab.cloud.hosts.find(({ roles }) => roles.includes("compute"))!;
+  const run = (command: string): Promise<string> =>
+    onHost(STACK, host, command, { limitSeconds: 20 });
+  await run("ip tuntap add dev taptest mode tap && ip link set dev taptest up");
+  t.teardown(() => run("ip tuntap del dev taptest mode tap"));
+  await run("ip link set dev taptest down");
+  const up = async (): Promise<string | undefined> =>
+    (await run("ip -oneline link show up dev taptest")) || undefined;
+  t.truthy(await eventually("the port to be up", 10, up));
 });
 
 test.serial(
