@@ -250,8 +250,14 @@ export class Guests {
   }
 
   async detach(guest: Guest, volume: string): Promise<void> {
-    await this.api.remove(COMPUTE, `/servers/${guest.id}/os-volume_attachments/${volume}`);
+    const attachments = `/servers/${guest.id}/os-volume_attachments`;
+    await this.api.remove(COMPUTE, `${attachments}/${volume}`);
     await this.volumeIs(volume, "available");
+    // Nova refuses another server until it has forgotten this one, a moment after Cinder gave the volume free.
+    await eventually(`volume ${volume} forgotten by ${guest.name}`, 60, async () => {
+      const left = await this.api.get<Json[]>(COMPUTE, attachments, "volumeAttachments");
+      return left.every(({ volumeId }) => volumeId !== volume) || undefined;
+    });
   }
 
   /** Remove all that has the prefix, whoever made it, and wait until it is gone. */
