@@ -99,10 +99,9 @@ export function chassisFiles(cloud: Cloud, host: Host): Files {
       ? {
           // Where packets are switched in userspace the tunnels' address has to be on a bridge that holds the port.
           [networkFile(TUNNEL_BRIDGE)]: {
-            content: network(
-              TUNNEL_BRIDGE,
+            content: network(TUNNEL_BRIDGE, [
               `Address=${host.addresses.tunnel}/${cloud.networks.tunnel.prefix}`,
-            ),
+            ]),
           },
           [networkFile(host.nics.tunnel)]: { content: network(host.nics.tunnel) },
           ...(host.roles.includes("compute") ? { [networkFile("taps")]: { content: TAPS } } : {}),
@@ -119,19 +118,7 @@ export function chassisFiles(cloud: Cloud, host: Host): Files {
  * it read when it found the port (update_flags in its lib/netdev-linux.c), and so takes down again what libvirt brought up
  * in between: a guest in a hundred got no address.
  */
-const TAPS = lines(
-  "[Match]",
-  "Name=tap*",
-  "",
-  "[Link]",
-  "ActivationPolicy=always-up",
-  "RequiredForOnline=no",
-  "",
-  "[Network]",
-  "ConfigureWithoutCarrier=yes",
-  "IPv6AcceptRA=no",
-  "LinkLocalAddressing=no",
-);
+const TAPS = network("tap*", [], ["ActivationPolicy=always-up", "RequiredForOnline=no"]);
 
 /** Before the files of whoever made the host. */
 function networkFile(nic: string): string {
@@ -139,11 +126,16 @@ function networkFile(nic: string): string {
 }
 
 /** A port that is up, with these addresses and no others. */
-function network(nic: string, ...settings: readonly string[]): string {
+function network(
+  nic: string,
+  settings: readonly string[] = [],
+  link: readonly string[] = [],
+): string {
   return lines(
     "[Match]",
     `Name=${nic}`,
     "",
+    ...(link.length > 0 ? ["[Link]", ...link, ""] : []),
     "[Network]",
     ...settings,
     "ConfigureWithoutCarrier=yes",
