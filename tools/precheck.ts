@@ -46,7 +46,8 @@ export function publicKey(cloud: Cloud, { seed, sshPrivateKey }: StackSecrets): 
   const name = cloud.backend === "libvirt" ? "libvirt-fence" : "ssh-deployer";
   if (name === "ssh-deployer" && sshPrivateKey !== undefined)
     throw new Error("sshPrivateKey is set: its public half is `ssh-keygen -y -f FILE`");
-  return `${derivedKey(cloud, needSeed(cloud, seed), name)} openstack-ha ${cloud.stack}`;
+  const instead = name === "ssh-deployer" ? ", or sshPrivateKey" : "";
+  return `${derivedKey(cloud, needSeed(cloud, seed, instead), name)} openstack-ha ${cloud.stack}`;
 }
 
 /** The public half of a key pair that is derived. */
@@ -54,13 +55,14 @@ function derivedKey({ stack, secretVersions }: Cloud, seed: string, name: string
   return sshKeyPair({ seed, stack, name, version: secretVersions[name] ?? 1 }).publicKey;
 }
 
-function needSeed({ stack }: Cloud, seed: string | undefined): string {
+/** @param instead - what does as well, for the message. */
+function needSeed({ stack }: Cloud, seed: string | undefined, instead: string): string {
   if (seed !== undefined) return seed;
   throw new ConfigError({ project: PROJECT, stack }, [
     {
       path: "seed",
       what: "is missing, and the key is derived from it",
-      fix: "set it, or sshPrivateKey (npm run up does it)",
+      fix: `set it${instead} (npm run up does it)`,
     },
   ]);
 }
@@ -70,7 +72,7 @@ function access(cloud: Cloud, { seed, sshPrivateKey, secrets }: StackSecrets): A
   const derived =
     seed === undefined && sshPrivateKey !== undefined
       ? new Map<string, string>()
-      : plainSecrets(cloud, needSeed(cloud, seed));
+      : plainSecrets(cloud, needSeed(cloud, seed, ", or sshPrivateKey"));
   const hostKey = (name: string): string =>
     seed === undefined ? "" : derivedKey(cloud, seed, `ssh-host-${name}`);
   return {

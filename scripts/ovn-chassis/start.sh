@@ -26,10 +26,6 @@ bridge_up() {
   ip link set "$2" up
 }
 has_port() { [[ $(ovs-vsctl --timeout 10 port-to-br "$2" 2>/dev/null) == "$1" ]]; }
-networkd_knows() {
-  networkctl reload
-  networkctl reconfigure "$@"
-}
 
 if [[ -n $address ]]; then
   take_address() {
@@ -38,14 +34,17 @@ if [[ -n $address ]]; then
     ip address flush dev "$nic"
     bridge_up "$bridge" "$nic" netdev
     ip link set "$bridge" up
-    networkd_knows "$nic" "$bridge"
+    networkctl reload
+    networkctl reconfigure "$nic" "$bridge"
   }
-  bridge_ready ||
-    change "bridge $bridge with $nic and $address" take_address
   mapfile -t networks < <(printf '%s\n' "${files[@]}" | grep '^/etc/systemd/network/')
-  now=$(cat "${networks[@]}" 2>/dev/null | sha256sum | cut -d' ' -f1)
+  now=$(fingerprint "${networks[@]}")
   record=$STEP_STATE/started/systemd-networkd
-  [[ -e $record && $(<"$record") == "$now" ]] || change "networkd read its files" networkctl reload
+  if ! bridge_ready; then
+    change "bridge $bridge with $nic and $address" take_address
+  elif [[ ! -e $record || $(<"$record") != "$now" ]]; then
+    change "networkd read its files" networkctl reload
+  fi
   checking || remember_start "$record" "$now"
 fi
 external=$(param external_bridge)
