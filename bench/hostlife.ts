@@ -198,7 +198,7 @@ async function controller(story: Story, stays: Guest): Promise<void> {
     ],
     [
       "ceph",
-      "ceph -s --format json | jq -c '[.quorum_names, .osdmap.num_osds, .osdmap.num_in_osds, .health.status]'",
+      "ceph -s --format json | jq -c '[.quorum_names, .osdmap.num_osds, .osdmap.num_in_osds, .health.status, (.health.checks | keys)]'",
     ],
   ] as const)
     console.log(`    ${what}: ${onHost(lab, witness, command).trim()}`);
@@ -264,13 +264,14 @@ async function refusal(lab: Lab): Promise<string> {
       const lines = (error as Error).message
         .split("\n")
         .filter((line) => /error:|protected/.test(line));
+      if (lines.length === 0) throw error;
       return lines.map((line) => line.trim()).join(" | ");
     }
     return "not refused";
   };
   const [words, engine] = [
     await errors(tool(lab.stack, "tools/host-life.ts")),
-    await errors(pulumi(lab, ["preview"], 600)),
+    await errors(pulumi(lab, ["preview", "--suppress-outputs"], 600)),
   ];
   return `${words}; the engine: ${engine}`;
 }
