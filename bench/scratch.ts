@@ -98,7 +98,7 @@ export class Scratch {
    * @throws Error if that failed: what is left would spoil the next one of the same name.
    */
   async dispose(): Promise<void> {
-    const status = await this.cloud("destroy");
+    const status = await this.cloud("destroy", "--yes");
     if (status !== 0)
       throw new Error(
         `destroying ${this.stack} ended with ${String(status)}; its lab may be left, and its state is in ${this.backend}`,

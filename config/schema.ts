@@ -753,7 +753,7 @@ const ceph = z
     placementGroups: integer(
       1,
       4096,
-      "Placement groups of each of the three pools at the start, a power of two; Ceph adds more as they fill. Default 16.",
+      "Placement groups of each of the three pools at the start, a power of two. Nothing adds more later (README, limits), so choose for the disks there will be. Default 16.",
     )
       .refine((count) => count === powerOfTwo(count), {
         error: ({ input }) =>

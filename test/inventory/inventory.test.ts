@@ -194,7 +194,7 @@ test.serial(
   "a cloud that is destroyed leaves its machines alone, and they leave nothing",
   async (t) => {
     t.timeout(20 * 60_000);
-    t.is(await metal.cloud("destroy"), 0);
+    t.is(await metal.cloud("destroy", "--yes"), 0);
     for (const name of machines.names) await t.notThrowsAsync(machines.answers(name));
     await machines.unrack();
     t.deepEqual(machineState(RACKS), before);
