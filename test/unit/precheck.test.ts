@@ -759,7 +759,13 @@ test("what ssh says when it does not get in is understood", (t) => {
   t.is(problem("ssh: connect to host 10.0.0.1 port 22: Connection timed out"), "down");
   t.is(problem("ssh: connect to host 10.0.0.1 port 22: Connection refused"), "down");
   t.is(problem("deploy@10.0.0.1: Permission denied (publickey)."), "login");
-  t.is(problem("sudo: a password is required"), "sudo");
+  t.deepEqual(
+    parseRefusal("sudo: unable to resolve host a: x\nsudo: a password is required\n", 1),
+    {
+      problem: "sudo",
+      detail: "sudo: a password is required",
+    },
+  );
   t.is(problem("channel 0: open failed: connect failed\nstdio forwarding failed\n"), "bastion");
   const mismatch = parseRefusal(
     "The fingerprint for the ED25519 key sent by the remote host is\nSHA256:AbC+/1.\nHost key verification failed.\n",
