@@ -46,8 +46,7 @@ export function publicKey(cloud: Cloud, { seed, sshPrivateKey }: StackSecrets): 
   const name = cloud.backend === "libvirt" ? "libvirt-fence" : "ssh-deployer";
   if (name === "ssh-deployer" && sshPrivateKey !== undefined)
     throw new Error("sshPrivateKey is set: its public half is `ssh-keygen -y -f FILE`");
-  const instead = name === "ssh-deployer" ? ", or sshPrivateKey" : "";
-  return `${derivedKey(cloud, needSeed(cloud, seed, instead), name)} openstack-ha ${cloud.stack}`;
+  return `${derivedKey(cloud, needSeed(cloud, seed), name)} openstack-ha ${cloud.stack}`;
 }
 
 /** The public half of a key pair that is derived. */
@@ -55,9 +54,10 @@ function derivedKey({ stack, secretVersions }: Cloud, seed: string, name: string
   return sshKeyPair({ seed, stack, name, version: secretVersions[name] ?? 1 }).publicKey;
 }
 
-/** @param instead - what does as well, for the message. */
-function needSeed({ stack }: Cloud, seed: string | undefined, instead: string): string {
+function needSeed({ backend, stack }: Cloud, seed: string | undefined): string {
   if (seed !== undefined) return seed;
+  // The key that is asked for on libvirt is that of fencing.
+  const instead = backend === "libvirt" ? "" : ", or sshPrivateKey";
   throw new ConfigError({ project: PROJECT, stack }, [
     {
       path: "seed",
@@ -72,7 +72,7 @@ function access(cloud: Cloud, { seed, sshPrivateKey, secrets }: StackSecrets): A
   const derived =
     seed === undefined && sshPrivateKey !== undefined
       ? new Map<string, string>()
-      : plainSecrets(cloud, needSeed(cloud, seed, ", or sshPrivateKey"));
+      : plainSecrets(cloud, needSeed(cloud, seed));
   const hostKey = (name: string): string =>
     seed === undefined ? "" : derivedKey(cloud, seed, `ssh-host-${name}`);
   return {

@@ -759,6 +759,7 @@ test("what ssh says when it does not get in is understood", (t) => {
   t.is(problem("ssh: connect to host 10.0.0.1 port 22: Connection timed out"), "down");
   t.is(problem("ssh: connect to host 10.0.0.1 port 22: Connection refused"), "down");
   t.is(problem("deploy@10.0.0.1: Permission denied (publickey)."), "login");
+  t.is(problem("sudo: a password is required"), "sudo");
   t.deepEqual(
     parseRefusal("sudo: unable to resolve host a: x\nsudo: a password is required\n", 1),
     {

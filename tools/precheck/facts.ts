@@ -262,7 +262,7 @@ export function parseRefusal(detail: string, code: number | null): Unreached {
   const last = words.at(-1)?.trim() ?? "";
   const offered = /(SHA256:[A-Za-z0-9+/]+)/.exec(detail)?.[1];
   // It warns first, of a name that it cannot resolve.
-  const sudo = words.filter((line) => line.startsWith("sudo: ")).at(-1);
+  const sudo = words.findLast((line) => line.startsWith("sudo: "));
   if (sudo !== undefined) return { problem: "sudo", detail: sudo };
   if (/Host key verification failed|HOST IDENTIFICATION HAS CHANGED/.test(detail)) {
     return { problem: "host-key", detail: last, ...(offered ? { offered } : {}) };
